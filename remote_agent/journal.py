@@ -188,6 +188,7 @@ class Journal:
             os.fdatasync(self._fd)
             self._ack_fd = os.open(ack_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._publish()
+            os.ftruncate(self._ack_fd, len(_ack_bytes(0)))  # a damaged one may be longer
         except BaseException:
             os.close(self._fd)
             raise
@@ -262,7 +263,12 @@ class Journal:
 
     def _set_aside(self, torn: bytes) -> None:
         side = self.path.with_name(f"{self.path.name}.torn-{self.length}")
-        side.write_bytes(torn)
+        try:
+            side.write_bytes(torn)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            side.unlink(missing_ok=True)  # no room for a copy of bytes that never counted
         os.ftruncate(self._fd, self.length)
 
     def _refuse_doubles(self, keys: Iterable[Key]) -> None:

@@ -19,6 +19,15 @@ ENGINES: dict[str, str] = {
     "transformers": "remote_agent.engines.transformers:TransformersEngine",
 }
 
+BASE_NEEDS: tuple[str, ...] = ("pydantic>=2.12,<3", "psutil>=7,<8", "nvidia-ml-py>=13")
+"""What pip installs for the agent itself into an environment that the bootstrap makes."""
+
+ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
+    "recorded": (),
+    "transformers": ("torch", "transformers>=5.23,<6", "accelerate>=1.15"),
+}
+"""What an engine needs beyond that."""
+
 
 def load(path: str) -> Any:
     """Import what a registry line names (`package.module:Name`) and return it."""

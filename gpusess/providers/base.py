@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 
 class InstanceStatus(StrEnum):
@@ -122,9 +123,18 @@ class Provider(Protocol):
         """Ask for the end of an instance. Done only when `get` says terminated or None."""
         ...
 
-    async def known_host_keys(self, instance: Instance) -> list[str]:
-        """OpenSSH public keys that the instance may answer with, from outside the connection.
 
-        Only asked where `abilities.injects_host_key` is false; empty: nothing is known, and no one connects.
+@runtime_checkable
+class OwnMachines(Protocol):
+    """What a provider adds whose machines are the user's own (`injects_host_key` is false)."""
+
+    async def known_host_keys(self, instance: Instance) -> list[str]:
+        """OpenSSH public keys that the machine may answer with, by the user's own known_hosts.
+
+        Empty: nothing is known, and no one connects.
         """
+        ...
+
+    def client_keys(self, instance_id: str) -> tuple[Path, ...]:
+        """Identity files to log in with; empty: the user's default keys and agent."""
         ...

@@ -1,0 +1,5 @@
+"""`python -m gpusess`."""
+
+from gpusess.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""The command line. Each command is a module that is imported only when it is run; `--help` needs none of
+them, so it answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from gpusess import __version__
+from gpusess.errors import GpusessError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("gpusess.cli.demo", "Run the whole way on this machine: rent, evaluate, watch, give back."),
+    "up": ("gpusess.cli.up", "Start the session that a spec describes, and watch it."),
+    "status": ("gpusess.cli.status", "Show sessions, their runs and what they cost."),
+    "attach": ("gpusess.cli.attach", "Open the cockpit (on one session, or on all)."),
+    "logs": ("gpusess.cli.logs", "Print a session's logs, merged by time."),
+    "results": ("gpusess.cli.results", "Print a run's results, one a line."),
+    "resume": ("gpusess.cli.steer:resume", "Go on with what is missing, on a new instance if need be."),
+    "pull": ("gpusess.cli.steer:pull", "Bring home what is still on the instance."),
+    "terminate": ("gpusess.cli.steer:terminate", "Bring the results home and give the instance back."),
+    "ssh": ("gpusess.cli.ssh", "Open a shell on a session's instance."),
+    "doctor": ("gpusess.cli.doctor", "Check this installation, and look for what still bills."),
+    "completion": ("gpusess.cli.completion", "Print the shell's completion script."),
+    "drive": ("gpusess.cli.drive", ""),
+}
+"""Command → (module, or module:function), and its line in the help. An empty line hides it."""
+
+
+class _Commands(click.Group):
+    """Knows the names of all commands and imports the one that is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (_, help) in COMMANDS.items() if help]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                exc.message += f" Did you mean '{near[0]}'?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, COMMANDS[name][1]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.command(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="gpusess")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """A cockpit for GPUs that are rented by the hour.
+
+    Without a command: the cockpit, on all sessions.
+
+    Exit status: 0 done; 1 a run failed or something unexpected; 2 wrong usage, spec or settings;
+    3 the provider; 4 the instance; 5 sync; 6 the session; 130 left with ctrl+c (what runs goes on).
+    """
+    if ctx.invoked_subcommand is None:
+        if not sys.stdout.isatty():
+            click.echo(ctx.get_help())
+            return
+        from gpusess.cli.attach import open_cockpit
+
+        open_cockpit(None)
+
+
+def main() -> None:
+    """The console script: errors become one clear message and an exit status."""
+    try:
+        status = cli(standalone_mode=False)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except GpusessError as exc:
+        click.echo(f"gpusess: {exc.message}", err=True)
+        if exc.hint:
+            click.echo(f"  next: {exc.hint}", err=True)
+        sys.exit(exc.exit_code)
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`): nothing is left to say, not even at exit.
+        sys.stdout = None
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

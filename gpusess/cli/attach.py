@@ -1,0 +1,50 @@
+"""`gpusess attach`: the cockpit, on one session or on all of them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gpusess.cli.complete import session_names
+from gpusess.errors import SessionError
+from gpusess.sessions.board import Board, SessionView
+
+
+@click.command("attach")
+@click.argument("session", required=False, shell_complete=session_names)
+def command(session: str | None) -> int:
+    """Open the cockpit on SESSION (a name or id), or on all sessions.
+
+    Leaving it stops nothing.
+    """
+    from gpusess.sessions.start import open_store
+
+    if not sys.stdout.isatty():
+        raise SessionError("the cockpit needs a terminal", "`gpusess status` and `gpusess logs -f` need none")
+    store = open_store()
+    open_cockpit(store.find(session).id if session else None)
+    return 0
+
+
+def open_cockpit(session_id: str | None) -> SessionView:
+    """Run the cockpit until it is left; the session as it stands then (the newest one without an id)."""
+    from gpusess.sessions.intents import DriverIntents
+    from gpusess.sessions.start import open_store
+    from gpusess.tui.app import CockpitApp
+
+    store = open_store()
+    app = CockpitApp(Board(store), DriverIntents(store), session_id=session_id)
+    app.run()
+    fleet = Board(store).refresh()
+    view = fleet.session(session_id) if session_id else next(iter(fleet.sessions), None)
+    for line in bills_on(fleet.burn, fleet.count("live") + fleet.count("starting")):
+        click.echo(line, err=True)
+    if view is None:
+        sys.exit(0)
+    return view
+
+
+def bills_on(burn: float, sessions: int) -> list[str]:
+    """What leaving leaves behind."""
+    return [f"{sessions} sessions go on, ${burn:.2f}/h"] if sessions else []

@@ -1,0 +1,68 @@
+"""`gpusess status`: sessions, their runs and what they cost."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from gpusess.cli.complete import session_names
+from gpusess.sessions.board import Board, FleetView, SessionView
+
+
+@click.command("status")
+@click.argument("session", required=False, shell_complete=session_names)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--all", "everything", is_flag=True, help="Ended sessions too (the last ten are shown anyway).")
+def command(session: str | None, as_json: bool, everything: bool) -> int:
+    """Show all sessions, or one in full."""
+    from gpusess.sessions.start import open_store
+    from gpusess.sessions.summary import session_facts, summary_lines
+
+    store = open_store()
+    wanted = store.find(session).id if session else None
+    fleet = Board(store).refresh(budget=1 << 40)
+    if wanted:
+        view = fleet.session(wanted)
+        assert view is not None
+        click.echo(json.dumps(session_facts(view)) if as_json else "\n".join([*summary_lines(view), *_now(view)]))
+    elif as_json:
+        facts = [session_facts(view) for view in fleet.sessions]
+        click.echo(json.dumps({"burn": fleet.burn, "spent_today": fleet.spent_today, "sessions": facts}))
+    else:
+        _table(fleet, everything)
+    return 0
+
+
+def _now(view: SessionView) -> list[str]:
+    if view.needs_driver:
+        return [f"now       cut off: nobody drives it; `gpusess resume {view.row.name}`"]
+    return [f"now       {view.row.detail}"] if view.row.detail else []
+
+
+def _table(fleet: FleetView, everything: bool) -> None:
+    if not fleet.sessions:
+        click.echo("no sessions yet: `gpusess demo` shows the whole way, `gpusess up SPEC` starts yours")
+        return
+    ended = [v for v in fleet.sessions if v.kind == "done"]
+    hidden = set() if everything else {v.row.id for v in ended[10:]}
+    rows = [("NAME", "STATE", "JOB", "PROVIDER", "RESULTS", "ACCURACY", "$/H", "SPENT")]
+    rows += [_row(view) for view in fleet.sessions if view.row.id not in hidden]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if hidden:
+        click.echo(f"… and {len(hidden)} ended ones (--all)")
+    click.echo(f"burn ${fleet.burn:.2f}/h, spent today ${fleet.spent_today:.2f}")
+
+
+def _row(view: SessionView) -> tuple[str, ...]:
+    row, run = view.row, view.run
+    state = f"{row.state} (cut off)" if view.needs_driver else str(row.state)
+    results = f"{run.state.done}/{run.state.total}" if run and run.state.total else "-"
+    accuracy = "-"
+    if run and run.state.band and run.state.accuracy is not None:
+        low, high = run.state.band
+        accuracy = f"{100 * run.state.accuracy:.1f} % ±{50 * (high - low):.1f}"
+    price = f"{row.price:.2f}" if view.bills else "-"
+    return (row.name, state, row.job, row.provider, results, accuracy, price, f"{view.spent:.2f}")

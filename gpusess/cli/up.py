@@ -1,0 +1,54 @@
+"""`gpusess up`: start the session that a spec describes, and watch it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("up")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--headless", is_flag=True, help="Progress lines on stderr, a summary on stdout.")
+@click.option("--detach", is_flag=True, help="Start it and return at once.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object (implies --headless).")
+def command(spec: Path, headless: bool, detach: bool, as_json: bool) -> int:
+    """Start the session that the file SPEC describes, and watch it.
+
+    The session does not need this command: it goes on when the command is left or killed.
+    """
+    from gpusess.spec import load_spec
+
+    loaded = load_spec(spec)
+    return run_session(loaded, spec, headless=headless or as_json, detach=detach, as_json=as_json)
+
+
+def run_session(spec: object, path: Path, *, headless: bool, detach: bool = False, as_json: bool = False) -> int:
+    """Write the session down, start its driver, and watch; the exit status."""
+    from gpusess.cli import watch
+    from gpusess.sessions.start import ensure_driver, new_session, open_store
+    from gpusess.spec import Spec
+
+    assert isinstance(spec, Spec)
+    store = open_store()
+    session_id = new_session(store, spec, path.read_text(encoding="utf-8"), path)
+    name = store.session(session_id).name
+    ensure_driver(session_id)
+    if detach:
+        click.echo(name)
+        return 0
+    if headless or not sys.stdout.isatty():
+        try:
+            view = watch.watch(store, session_id)
+        except KeyboardInterrupt:
+            click.echo(watch.left_alone(name), err=True)
+            return 130
+    else:
+        from gpusess.cli.attach import open_cockpit
+
+        view = open_cockpit(session_id)
+        if not watch.is_over(view):
+            click.echo(watch.left_alone(name), err=True)
+    watch.print_summary(view, as_json)
+    return watch.exit_status(view)

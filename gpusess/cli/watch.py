@@ -1,0 +1,117 @@
+"""Watching a session without a terminal UI: a line on stderr whenever something has happened, a summary on
+stdout at the end. It only looks; the session's own process drives it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from gpusess.errors import SessionError
+from gpusess.sessions.board import Board, RunView, SessionView
+from gpusess.sessions.states import State
+from gpusess.sessions.store import Store
+from gpusess.sessions.summary import accuracy_text, duration_text, session_facts, summary_lines
+
+LOOK_EVERY = 0.25
+PROGRESS_EVERY = 2.0
+"""Seconds between progress lines."""
+DRIVER_PATIENCE = 5.0
+"""Seconds that a session may be without a driver before that is said."""
+
+
+def watch(store: Store, session_id: str) -> SessionView:
+    """Print progress until the session has ended, failed or is kept; the last view.
+
+    Raises SessionError when the driver is gone before that.
+    """
+    board = Board(store)
+    progress = _Progress()
+    alone_since: float | None = None
+    while True:
+        view = board.refresh().session(session_id)
+        assert view is not None
+        progress.show(view)
+        if is_over(view):
+            return view
+        if not view.needs_driver:
+            alone_since = None
+        elif alone_since is None:
+            alone_since = time.monotonic()
+        elif time.monotonic() - alone_since > DRIVER_PATIENCE:
+            bills = f", and it bills ${view.row.price:.2f}/h" if view.bills else ""
+            raise SessionError(
+                f"the process that drove {view.row.name} is gone{bills}", f"`gpusess resume {view.row.name}`"
+            )
+        time.sleep(LOOK_EVERY)
+
+
+def is_over(view: SessionView) -> bool:
+    """Ended, failed, or kept with nothing left to run."""
+    if view.row.state in (State.TERMINATED, State.FAILED):
+        return True
+    waiting = any(run.row.status in ("pending", "running") for run in view.runs)
+    return view.row.state is State.READY and not waiting and view.row.detail.startswith("kept")
+
+
+def exit_status(view: SessionView) -> int:
+    """0: every run is complete; 1: not."""
+    complete = all(run.row.status == "complete" for run in view.runs)
+    return 0 if complete and view.row.state is not State.FAILED else 1
+
+
+def print_summary(view: SessionView, as_json: bool) -> None:
+    click.echo(json.dumps(session_facts(view)) if as_json else "\n".join(summary_lines(view)))
+
+
+def left_alone(view_name: str) -> str:
+    return (
+        f"\nleft. The session goes on: `gpusess attach {view_name}` shows it, "
+        f"`gpusess terminate {view_name}` ends it"
+    )
+
+
+class _Progress:
+    """Says what has changed since the last look."""
+
+    def __init__(self) -> None:
+        self._said: tuple[str, str] = ("", "")
+        self._findings = 0
+        self._done = -1
+        self._spoke = 0.0
+
+    def show(self, view: SessionView) -> None:
+        row = view.row
+        if (row.state, row.detail) != self._said:
+            self._said = (row.state, row.detail)
+            self._line(view, f"{row.state}{': ' + row.detail if row.detail else ''}")
+        run = view.run
+        if run:
+            self._show_findings(view, run)
+            self._show_progress(view, run)
+
+    def _show_findings(self, view: SessionView, run: RunView) -> None:
+        checks = run.state.checks
+        for finding in checks[self._findings :]:
+            self._line(view, f"check {finding.status}: {finding.name}: {finding.message}")
+        self._findings = len(checks)
+
+    def _show_progress(self, view: SessionView, run: RunView) -> None:
+        state, now = run.state, time.monotonic()
+        finished = state.total > 0 and state.done == state.total
+        if state.done == self._done or (now - self._spoke < PROGRESS_EVERY and not finished):
+            return
+        self._done, self._spoke = state.done, now
+        speed = f"{state.tokens_per_second:.0f} tok/s" if state.tokens_per_second else "-"
+        self._line(
+            view,
+            f"{state.done}/{state.total}  accuracy {accuracy_text(state)}  {speed}  "
+            f"ETA {duration_text(state.eta)}  ${view.spent:.2f}",
+        )
+
+    @staticmethod
+    def _line(view: SessionView, text: str) -> None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(view.now))
+        click.echo(f"{stamp} {view.row.name} {text}", err=True)

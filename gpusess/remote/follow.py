@@ -1,0 +1,162 @@
+"""Following a run: what its files gain on the instance is appended to their mirrors here, byte for byte.
+
+The mirror's length is all that is kept in step. Reconnecting is asking again from there; a mirror that is
+not the beginning of the original any more is set aside, never overwritten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from gpusess.errors import RemoteError, SyncError, Unreachable
+from gpusess.remote.agent import Agent, run_folder
+from gpusess.remote.keys import printable
+from gpusess.remote.ssh import Connection, RemoteProcess
+from remote_agent.follow import JOURNALS, LOGS, tail_sha
+
+SILENCE_LIMIT = 15.0
+"""Seconds without a frame after which the link counts as dead; the agent pings every 3 s."""
+FRAME_LIMIT = 1 << 20
+
+
+class Diverged(RemoteError):
+    """The mirror is not the beginning of the original."""
+
+
+class Mirror:
+    """The writing side of a run's mirror: append-only copies of its files. One process writes it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder = folder
+        self._fds = self._open()
+        self.last_frame: float | None = None
+        """When the instance was last heard, in the clock of `time.time`."""
+
+    def length(self, name: str) -> int:
+        return os.fstat(self._fds[name]).st_size
+
+    def request(self) -> bytes:
+        """What is here, as the agent's `follow` reads it."""
+        files = {name: {"offset": self.length(name), "sha": self._sha(name)} for name in self._fds}
+        return json.dumps({"files": files}).encode() + b"\n"
+
+    def append(self, name: str, offset: int, data: bytes) -> None:
+        """Append what begins at `offset`; refuses anything that would not make an identical copy."""
+        if name not in self._fds:
+            raise SyncError(f"the instance sent a file that was not asked for: {printable(name, 80)}")
+        if offset != self.length(name):
+            raise SyncError(f"{self.folder / name}: {self.length(name)} bytes, but bytes from {offset} came")
+        try:
+            self._write(self._fds[name], data)
+        except OSError as exc:
+            os.ftruncate(self._fds[name], offset)
+            raise SyncError(
+                f"{self.folder / name}: {exc.strerror}",
+                "make room on this disk; nothing is lost on the instance",
+            ) from exc
+
+    def sync(self) -> None:
+        """Make the mirror durable: before the original may go."""
+        for fd in self._fds.values():
+            os.fdatasync(fd)
+
+    def set_aside(self) -> Path:
+        """Move the copies away and begin anew; returns where they are now."""
+        aside = self.folder / f"diverged-{int(time.time())}"
+        aside.mkdir()
+        self.close()
+        for name in self._fds:
+            (self.folder / name).rename(aside / name)
+        self._fds = self._open()
+        return aside
+
+    def cut_partial_lines(self) -> None:
+        """Drop what a broken link left of a line, before the journals go to a new instance."""
+        for name in JOURNALS:
+            content = (self.folder / name).read_bytes()
+            os.ftruncate(self._fds[name], content.rfind(b"\n") + 1)
+
+    def close(self) -> None:
+        for fd in self._fds.values():
+            os.close(fd)
+
+    def _open(self) -> dict[str, int]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return {name: os.open(self.folder / name, flags, 0o600) for name in JOURNALS + LOGS}
+
+    def _sha(self, name: str) -> str:
+        return tail_sha(self.folder / name, self.length(name))
+
+    @staticmethod
+    def _write(fd: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+
+
+async def follow(
+    connection: Connection, agent: Agent, run: str, mirror: Mirror, on_bytes: Callable[[], None]
+) -> None:
+    """Append what comes until cancelled; `on_bytes` is called after each frame.
+
+    Raises Unreachable when the link breaks or is silent for too long, Diverged, SyncError.
+    """
+    async with connection.open_process(agent.command("follow", run_folder(run))) as process:
+        await process.write(mirror.request())
+        while True:
+            header = await _header(process)
+            mirror.last_frame = time.time()
+            if "f" in header:
+                data = await _body(process, header)
+                mirror.append(header["f"], header["o"], data)
+                on_bytes()
+            elif header.get("error") == "diverged":
+                raise Diverged(printable(str(header.get("message", "")), 300))
+
+
+async def _header(process: RemoteProcess) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(SILENCE_LIMIT):
+            line = await process.stdout.readline()
+    except TimeoutError:
+        raise Unreachable(f"nothing was heard for {SILENCE_LIMIT:g} s") from None
+    except (OSError, asyncssh.Error) as exc:
+        raise Unreachable(f"the link broke: {printable(str(exc))}") from exc
+    if not line.endswith(b"\n"):
+        raise await _ended(process)
+    try:
+        header = json.loads(line)
+    except ValueError:
+        raise SyncError(f"the agent sent no frame: {printable(line, 120)}") from None
+    if not isinstance(header, dict):
+        raise SyncError(f"the agent sent no frame: {printable(line, 120)}")
+    return header
+
+
+async def _ended(process: RemoteProcess) -> RemoteError:
+    said = ""
+    if process.exit_status is not None:
+        said = printable((await process.stderr.read())[-300:])
+    return Unreachable(f"the stream ended{': ' + said if said else ''}")
+
+
+async def _body(process: RemoteProcess, header: dict[str, Any]) -> bytes:
+    size = header.get("n")
+    if not isinstance(size, int) or not 0 < size <= FRAME_LIMIT or not isinstance(header.get("o"), int):
+        raise SyncError(f"the agent sent a frame that makes no sense: {printable(str(header), 120)}")
+    try:
+        async with asyncio.timeout(SILENCE_LIMIT * 4):
+            return await process.stdout.readexactly(size)
+    except TimeoutError:
+        raise Unreachable("the link stalled in the middle of a frame") from None
+    except (asyncio.IncompleteReadError, OSError, asyncssh.Error) as exc:
+        raise Unreachable(f"the link broke: {printable(str(exc))}") from exc

@@ -1,0 +1,199 @@
+"""What there is to see: sessions, their runs and money, as one snapshot that the TUI and the CLI draw.
+
+The board only reads: the store, the mirrors on disk, and the driver's lock. It computes nothing that the
+reducers do not; it keeps the folded states between looks, so that a look costs what is new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpusess import paths
+from gpusess.analysis.logs import LogBook
+from gpusess.analysis.run_state import RunState
+from gpusess.sessions import money
+from gpusess.sessions.driver_lock import is_driven
+from gpusess.sessions.mirror import RunMirror, Tail
+from gpusess.sessions.states import ENDED, LIVE, STARTING, State
+from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
+
+DRIVER_LOG, SETUP_LOG = "driver.log", "setup.log"
+_RUN_LOGS = {"worker": "worker.log", "agent": "supervisor.log"}
+
+STALE_AFTER = 15.0
+"""Seconds without a heartbeat after which a running instance's values are shown as stale."""
+
+
+@dataclass(slots=True)
+class RunView:
+    """One run as it stands at home."""
+
+    row: RunRow
+    state: RunState
+    damage: str
+    mirror: Path
+    catching_up: bool = False
+    """Records of this run wait on disk: its newest values are not known yet."""
+
+
+@dataclass(slots=True)
+class SessionView:
+    """One session with all that is known of it now."""
+
+    row: SessionRow
+    transitions: list[Transition]
+    runs: list[RunView]
+    driven: bool
+    """A process drives this session now. False for a live session: `resume` it."""
+    bills: bool
+    spent: float
+    now: float
+
+    @property
+    def run(self) -> RunView | None:
+        """The run to look at: the one that runs, else the last that has begun, else the first."""
+        begun = [r for r in self.runs if r.row.status != "pending"]
+        running = [r for r in begun if r.row.status == "running"]
+        chosen = running or begun[-1:] or self.runs[:1]
+        return chosen[0] if chosen else None
+
+    @property
+    def kind(self) -> str:
+        """live, starting, failed or done: what the status bar counts."""
+        state = self.row.state
+        if state is State.FAILED:
+            return "failed"
+        if state in ENDED:
+            return "done"
+        return "starting" if state in STARTING else "live"
+
+    @property
+    def needs_driver(self) -> bool:
+        """Nobody drives it although there is something to do: it was cut off."""
+        return not self.driven and self.row.state in STARTING | LIVE
+
+    @property
+    def stale(self) -> float | None:
+        """Seconds since the last heartbeat, where that is too long for a running run; else None."""
+        run = self.run
+        if not run or run.row.status != "running" or run.state.heartbeat is None or run.catching_up:
+            return None
+        age = self.now - run.state.heartbeat
+        return age if age > STALE_AFTER else None
+
+
+@dataclass(slots=True)
+class FleetView:
+    """Everything, at one moment."""
+
+    sessions: list[SessionView] = field(default_factory=list)
+    now: float = 0.0
+    burn: float = 0.0
+    """US dollars an hour, failed but still billed instances included."""
+    spent_today: float = 0.0
+    """US dollars since local midnight, over all sessions."""
+    version: int = 0
+    """Grows when anything but the time has changed."""
+    catching_up: bool = False
+    """More records wait on disk than one look may take."""
+
+    def session(self, session_id: str) -> SessionView | None:
+        return next((s for s in self.sessions if s.row.id == session_id), None)
+
+    def count(self, kind: str) -> int:
+        return sum(s.kind == kind for s in self.sessions)
+
+
+class Board:
+    """Keeps the folded states and answers with snapshots. One per process; not for several threads."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._clock = clock
+        self._mirrors: dict[str, RunMirror] = {}
+        self._books: dict[str, _SessionLogs] = {}
+        self._rows_version = -1
+        self._rows: list[tuple[SessionRow, list[Transition], list[RunRow]]] = []
+        self._version = 0
+        self._seen = -1
+
+    def refresh(self, budget: int = 8 << 20) -> FleetView:
+        """A snapshot of now. At most about `budget` new bytes of each journal are folded."""
+        self._read_rows()
+        now = self._clock()
+        catching_up = False
+        views = []
+        for row, transitions, runs in self._rows:
+            run_views = []
+            for run in runs:
+                mirror = self._mirror(row.id, run.id)
+                more = run.status != "pending" and mirror.refresh(budget)
+                catching_up |= more
+                run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
+            driven, bills, spent = is_driven(row.id), money.bills(row), money.spent(row, now)
+            views.append(SessionView(row, transitions, run_views, driven, bills, spent, now))
+        return FleetView(
+            views,
+            now,
+            money.burn([v.row for v in views]),
+            sum(money.spent_since(v.row, _midnight(now), now) for v in views),
+            self._bump(),
+            catching_up,
+        )
+
+    def logs(self, session_id: str) -> LogBook:
+        """The session's log lines, merged by time, with what is new since the last call."""
+        logs = self._books.get(session_id)
+        if logs is None:
+            logs = self._books[session_id] = _SessionLogs(session_id)
+        logs.refresh([r.id for r in self._store.runs(session_id)])
+        return logs.book
+
+    def _read_rows(self) -> None:
+        version = self._store.data_version
+        if version == self._rows_version:
+            return
+        self._rows_version = version
+        self._rows = [
+            (row, self._store.transitions(row.id), self._store.runs(row.id)) for row in self._store.sessions()
+        ]
+
+    def _mirror(self, session_id: str, run_id: str) -> RunMirror:
+        if run_id not in self._mirrors:
+            self._mirrors[run_id] = RunMirror(paths.run_dir(session_id, run_id))
+        return self._mirrors[run_id]
+
+    def _bump(self) -> int:
+        seen = hash((self._rows_version, *(m.state.version for m in self._mirrors.values())))
+        if seen != self._seen:
+            self._seen = seen
+            self._version += 1
+        return self._version
+
+
+class _SessionLogs:
+    """The log files of one session and the book that they are merged into."""
+
+    def __init__(self, session_id: str) -> None:
+        self.book = LogBook()
+        self._session_id = session_id
+        folder = paths.session_dir(session_id)
+        self._tails = {("local", ""): Tail(folder / DRIVER_LOG), ("setup", ""): Tail(folder / SETUP_LOG)}
+
+    def refresh(self, run_ids: list[str]) -> None:
+        for run_id in run_ids:
+            for source, name in _RUN_LOGS.items():
+                if (source, run_id) not in self._tails:
+                    self._tails[source, run_id] = Tail(paths.run_dir(self._session_id, run_id) / name)
+        for (source, _), tail in self._tails.items():
+            lines = tail.lines()
+            if lines:
+                self.book.add(source, (line.decode("utf-8", "replace") for line in lines))
+
+
+def _midnight(now: float) -> float:
+    local = time.localtime(now)
+    return time.mktime((local.tm_year, local.tm_mon, local.tm_mday, 0, 0, 0, 0, 0, -1))

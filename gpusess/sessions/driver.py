@@ -1,0 +1,246 @@
+"""The driver: the one process that takes a session from state to state until it has ended.
+
+Each step may be begun again: it looks at what is there before it does anything. So a driver that was killed
+is replaced by starting another, and nothing but the store, the provider and the instance says where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from gpusess.config import resolve_secrets
+from gpusess.errors import GpusessError, SessionError
+from gpusess.sessions import money, renting
+from gpusess.sessions.context import Context, log
+from gpusess.sessions.link import FIRST_CONTACT_LIMIT, InstanceGone, Link
+from gpusess.sessions.preparing import prepare
+from gpusess.sessions.running import RunFollower
+from gpusess.sessions.states import State
+from gpusess.sessions.store import Request, RunRow
+
+LOOK_EVERY = 0.5
+"""Seconds between looks at requests and at the budget."""
+
+DRAIN_PATIENCE = 60.0
+"""Seconds to try to reach the instance before its end; then the user is asked."""
+
+_UNSTOPPABLE = {State.REQUESTED, State.LAUNCHING, State.TERMINATING}
+"""A call that costs or ends money is always seen through to its answer."""
+
+
+class Driver:
+    """Drives one session. The caller holds the session's DriverLock."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._link = Link(ctx)
+        self._steps: dict[State, Callable[[], Awaitable[None]]] = {
+            State.REQUESTED: self._launch,
+            State.LAUNCHING: self._launch,
+            State.BOOTING: self._boot,
+            State.CONNECTING: self._connect,
+            State.PREPARING: self._prepare,
+            State.READY: self._next_run,
+            State.RUNNING: self._next_run,
+            State.DRAINING: self._drain,
+            State.TERMINATING: self._terminate,
+        }
+
+    async def drive(self, resume: bool = False) -> State:
+        """Go on until the session has ended, has failed, or is to be kept; returns its state then."""
+        ctx = self._ctx
+        try:
+            if resume and ctx.row.state in (State.FAILED, State.TERMINATED):
+                await self._guarded(lambda: renting.revive(ctx))
+            while True:
+                request = self._request()
+                if request:
+                    await self._guarded(lambda r=request: self._obey(r))  # type: ignore[misc]
+                    continue
+                step = self._steps.get(ctx.row.state)
+                if step is None:
+                    return ctx.row.state
+                await self._guarded(lambda s=step: self._until_asked(s))  # type: ignore[misc]
+        finally:
+            await self._link.close()
+
+    async def _guarded(self, action: Callable[[], Awaitable[None]]) -> None:
+        """An error ends in a clear state: what failed, what to do next, and whether it still bills."""
+        ctx = self._ctx
+        try:
+            await action()
+        except InstanceGone as exc:
+            self._link.broken()
+            log.error("%s", exc.message)
+            with contextlib.suppress(GpusessError):
+                await renting.give_back(ctx)
+            ctx.store.move(ctx.id, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+        except GpusessError as exc:
+            log.error("%s (%s)", exc.message, exc.hint)
+            ctx.store.move(ctx.id, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+        except Exception as exc:
+            log.exception("the driver failed")
+            message = f"unexpected: {type(exc).__name__}: {exc}"
+            hint = "`gpusess logs` has the traceback; `gpusess resume` tries again"
+            ctx.store.move(ctx.id, State.FAILED, message, error=message, hint=hint)
+
+    # --- requests and limits ---
+
+    async def _until_asked(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step, and give it up when the user asks for something else or a limit is reached."""
+        if self._ctx.row.state in _UNSTOPPABLE:
+            await step()
+            return
+        task = asyncio.ensure_future(step())
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=LOOK_EVERY)
+                self._enforce_limits()
+                if self._request():
+                    return
+            task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _request(self) -> Request | None:
+        waiting = self._ctx.store.open_requests(self._ctx.id)
+        return waiting[0] if waiting else None
+
+    def _enforce_limits(self) -> None:
+        """A spent budget or a run-out time asks for the end like a user does: results first."""
+        ctx, wanted = self._ctx, self._ctx.spec.resources
+        row, now = ctx.row, ctx.clock()
+        why = ""
+        if wanted.budget is not None and money.spent(row, now) >= wanted.budget:
+            why = f"the budget of ${wanted.budget:.2f} is spent"
+        if wanted.max_hours is not None and row.launched and now - row.launched >= wanted.max_hours * 3600:
+            why = f"max_hours ({wanted.max_hours:g}) are over"
+        if why and row.state not in (State.DRAINING, State.TERMINATING) and not self._request():
+            log.warning("%s: bringing the results home and giving the instance back", why)
+            ctx.store.ask(ctx.id, "terminate", pull=True, why=why)
+
+    async def _obey(self, request: Request) -> None:
+        ctx = self._ctx
+        ctx.store.take_request(request.id)
+        if request.verb == "terminate":
+            await self._obey_terminate(bool(request.args.get("pull")), request.args.get("why", ""))
+        elif request.verb == "stop_run":
+            agent = await self._link.agent(patience=DRAIN_PATIENCE)
+            await agent.stop(request.args["run"])
+            ctx.store.update_run(request.args["run"], status="stopped", ended=ctx.clock())
+        else:
+            raise SessionError(f"unknown request '{request.verb}'")
+
+    async def _obey_terminate(self, pull: bool, why: str) -> None:
+        ctx = self._ctx
+        row, runs = ctx.row, ctx.store.runs(ctx.id)
+        if row.state is State.TERMINATED:
+            return
+        for run in runs:
+            if run.status == "pending":
+                detail = why or "the session was terminated first"
+                ctx.store.update_run(run.id, status="stopped", detail=detail)
+        reachable = row.endpoint is not None and row.ended is None
+        if pull and reachable and any(run.started for run in runs):
+            ctx.store.move(ctx.id, State.DRAINING, why)
+        else:
+            ctx.store.move(ctx.id, State.TERMINATING, why)
+
+    # --- steps ---
+
+    async def _launch(self) -> None:
+        await renting.launch(self._ctx)
+
+    async def _boot(self) -> None:
+        await renting.boot(self._ctx)
+
+    async def _connect(self) -> None:
+        await self._link.connection(patience=FIRST_CONTACT_LIMIT)
+        self._ctx.store.move(self._ctx.id, State.PREPARING)
+
+    async def _prepare(self) -> None:
+        ctx = self._ctx
+        agent = await self._link.agent()
+        await prepare(ctx, agent, self._secrets())
+        ctx.store.move(ctx.id, State.READY)
+
+    async def _next_run(self) -> None:
+        """Run what is waiting; when all is done, end the session or keep it, as the spec says."""
+        ctx = self._ctx
+        waiting = [r for r in ctx.store.runs(ctx.id) if r.status in ("running", "pending")]
+        if waiting:
+            await self._run(waiting[0])
+        elif ctx.spec.after == "terminate":
+            ctx.store.move(ctx.id, State.DRAINING)
+        else:
+            ctx.store.move(ctx.id, State.READY, "kept, as the spec says; it bills until it is terminated")
+            await self._keep()
+
+    async def _run(self, run: RunRow) -> None:
+        ctx = self._ctx
+        follower = RunFollower(ctx, self._link, run)
+        env = {**ctx.spec.env, **self._secrets()}
+        try:
+            ctx.store.update_run(run.id, status="running", started=run.started or ctx.clock(), ended=None)
+            ctx.store.move(ctx.id, State.RUNNING, run.name)
+            await follower.start(env)
+            await follower.until_ended(env)
+            outcome, message = follower.view.state.outcome or "failed", follower.view.state.message
+            ctx.store.update_run(run.id, status=outcome, detail=message, ended=ctx.clock())
+            ctx.store.move(ctx.id, State.READY, f"{run.name}: {outcome}")
+            log.info("%s: %s %s", run.name, outcome, message)
+        finally:
+            follower.close()
+
+    async def _keep(self) -> None:
+        """Stay connected, which counts as a word from the user, until something is asked for."""
+        while True:
+            await (await self._link.connection()).wait_closed()
+            self._link.broken()
+
+    async def _drain(self) -> None:
+        """Stop what runs and bring the rest of every run home before the instance goes."""
+        ctx = self._ctx
+        lost = ""
+        try:
+            for run in ctx.store.runs(ctx.id):
+                if run.started is not None:
+                    await self._bring_home(run)
+        except InstanceGone as exc:
+            lost = f"{exc.message}; what had not come home is lost"
+            log.error("%s", lost)
+        ctx.store.move(ctx.id, State.TERMINATING, lost)
+
+    async def _bring_home(self, run: RunRow) -> None:
+        if run.status == "running":
+            agent = await self._link.agent(patience=DRAIN_PATIENCE)
+            await agent.stop(run.id)
+            self._ctx.store.update_run(run.id, status="stopped", ended=self._ctx.clock())
+        follower = RunFollower(self._ctx, self._link, run)
+        try:
+            await follower.pull_rest()
+        finally:
+            follower.close()
+
+    async def _terminate(self) -> None:
+        ctx = self._ctx
+        await self._stop_on_own_machine()
+        await renting.give_back(ctx)
+        ctx.store.move(ctx.id, State.TERMINATED, f"${money.spent(ctx.row, ctx.clock()):.2f} spent")
+
+    async def _stop_on_own_machine(self) -> None:
+        """A machine that is not given back would go on computing: stop what was started there."""
+        ctx = self._ctx
+        if ctx.provider.abilities.rents:
+            return
+        for run in ctx.store.runs(ctx.id):
+            if run.started is not None:
+                agent = await self._link.agent(patience=DRAIN_PATIENCE)
+                await agent.stop(run.id)
+
+    def _secrets(self) -> dict[str, str]:
+        values = resolve_secrets(self._ctx.spec.secrets)
+        return {name: value.get_secret_value() for name, value in values.items()}

@@ -1,0 +1,154 @@
+"""Seeing a run through from here: start it on the instance, follow it, notice its end, bring the rest home.
+
+The run itself needs nobody here: it goes on while the link is broken and while this process is dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gpusess import paths
+from gpusess.errors import RemoteError, Unreachable
+from gpusess.remote.agent import Agent
+from gpusess.remote.follow import JOURNALS, Diverged, Mirror, follow
+from gpusess.sessions.context import Context, log
+from gpusess.sessions.link import Link
+from gpusess.sessions.mirror import RunMirror
+from gpusess.sessions.preparing import give_order
+from gpusess.sessions.store import RunRow
+
+SUPERVISOR_SILENCE = 12.0
+"""Seconds without a byte of a run after which it is asked whether its supervisor lives; heartbeats come every
+2 s."""
+SUPERVISOR_RESTARTS = 3
+SYNC_EVERY = 5.0
+"""Seconds between making the mirror durable on this disk."""
+DRAIN_LIMIT = 120.0
+
+
+class RunFollower:
+    """One run, followed until it has ended and all of it is at home."""
+
+    def __init__(self, ctx: Context, link: Link, run: RunRow) -> None:
+        self._ctx = ctx
+        self._link = link
+        self._run = run
+        self.mirror = Mirror(paths.run_dir(ctx.id, run.id))
+        self.view = RunMirror(self.mirror.folder)
+        self._heard = time.monotonic()
+        self._synced = time.monotonic()
+        self._restarts = 0
+
+    async def start(self, env: dict[str, str]) -> None:
+        """Start the run, or find it running. A new instance gets what an earlier one had written."""
+        agent = await self._link.agent()
+        await give_order(self._ctx, agent, self._run)
+        supervisor, lengths = await agent.lengths(self._run.id)
+        if supervisor is None and not any(lengths[name] for name in JOURNALS):
+            await self._restore(agent)
+        await agent.start(self._run.id, env)
+
+    async def until_ended(self, env: dict[str, str]) -> None:
+        """Follow through broken links and dead supervisors until the supervisor's last word is here."""
+        self.view.refresh()
+        while self.view.state.ended is None:
+            try:
+                agent = await self._link.agent()
+                await self._follow_until_something(agent, env)
+            except Unreachable as exc:
+                log.warning("%s; connecting again", exc.message)
+                self._link.broken()
+            except Diverged as exc:
+                aside = self.mirror.set_aside()
+                self.view = RunMirror(self.mirror.folder)
+                log.error("the copy at home is not what the instance has (%s); it is kept in %s", exc, aside)
+        await self.pull_rest()
+
+    async def pull_rest(self) -> None:
+        """Bring home what is missing, and make it durable. Returns when the mirror is the whole original."""
+        agent = await self._link.agent(patience=60.0)
+        _, lengths = await agent.lengths(self._run.id)
+        done = asyncio.Event()
+
+        def check() -> None:
+            if all(self.mirror.length(name) >= length for name, length in lengths.items()):
+                done.set()
+
+        check()
+        if not done.is_set():
+            connection = await self._link.connection()
+            await _first(follow(connection, agent, self._run.id, self.mirror, check), done, DRAIN_LIMIT)
+        self.mirror.sync()
+        while self.view.refresh():
+            pass
+        if self.view.damage:
+            raise RemoteError(self.view.damage, "the original is on the instance: do not terminate it yet")
+
+    def close(self) -> None:
+        self.mirror.close()
+
+    async def _follow_until_something(self, agent: Agent, env: dict[str, str]) -> None:
+        """Follow until the run has ended or has been silent for too long."""
+        connection = await self._link.connection()
+        something = asyncio.Event()
+        self._heard = time.monotonic()
+
+        def heard() -> None:
+            self._heard = time.monotonic()
+            self.view.refresh()
+            if self.view.state.ended:
+                something.set()
+            if self._heard - self._synced > SYNC_EVERY:
+                self._synced = self._heard
+                self.mirror.sync()
+
+        watch = asyncio.create_task(self._watch_silence(something))
+        try:
+            await _first(follow(connection, agent, self._run.id, self.mirror, heard), something, None)
+        finally:
+            watch.cancel()
+        if not self.view.state.ended:
+            await self._revive_supervisor(agent, env)
+
+    async def _watch_silence(self, something: asyncio.Event) -> None:
+        while time.monotonic() - self._heard < SUPERVISOR_SILENCE:
+            await asyncio.sleep(1.0)
+        something.set()
+
+    async def _revive_supervisor(self, agent: Agent, env: dict[str, str]) -> None:
+        supervisor, _ = await agent.lengths(self._run.id)
+        if supervisor is not None:
+            return
+        if self._restarts >= SUPERVISOR_RESTARTS:
+            raise RemoteError(
+                f"the supervisor of {self._run.name} died {self._restarts + 1} times",
+                "`gpusess logs` shows its last words; `gpusess resume` tries again",
+            )
+        self._restarts += 1
+        log.warning("the run's supervisor is gone; starting it again")
+        await agent.start(self._run.id, env)
+
+    async def _restore(self, agent: Agent) -> None:
+        self.mirror.cut_partial_lines()
+        for name in JOURNALS:
+            content = (self.mirror.folder / name).read_bytes()
+            if content:
+                self._ctx.say(f"giving the instance the {len(content)} bytes of {name} that are at home")
+                await agent.put_journal(self._run.id, name, [content])
+
+
+async def _first(coroutine: object, event: asyncio.Event, limit: float | None) -> None:
+    """Run a coroutine until it fails, or the event is set, or the time is over (Unreachable)."""
+    task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    waiting = asyncio.create_task(event.wait())
+    try:
+        done, _ = await asyncio.wait({task, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if task in done:
+            task.result()
+        if not done:
+            raise Unreachable(f"not everything came within {limit:.0f} s", "`gpusess pull` tries again")
+    finally:
+        for pending in (task, waiting):
+            pending.cancel()
+        await asyncio.gather(task, waiting, return_exceptions=True)

@@ -1,0 +1,311 @@
+"""The store: one SQLite file (WAL, synchronous=FULL) with sessions, their transitions, runs, requests and
+the money's intents. Every write is committed, and so durable, before its method returns: whoever announces
+an effect writes here first. No rules live here but the state machine's.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpusess.errors import SessionError
+from gpusess.sessions.states import ALLOWED, State
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, job TEXT NOT NULL, provider TEXT NOT NULL,
+    spec TEXT NOT NULL, spec_path TEXT NOT NULL, created REAL NOT NULL,
+    state TEXT NOT NULL, since REAL NOT NULL, detail TEXT NOT NULL DEFAULT '',
+    launch_name TEXT, instance_id TEXT, offer TEXT, price REAL NOT NULL DEFAULT 0,
+    endpoint TEXT, launched REAL, ended REAL, spent_before REAL NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '', options TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE IF NOT EXISTS transitions (
+    session TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS transitions_of ON transitions (session, at);
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, session TEXT NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+    status TEXT NOT NULL, detail TEXT NOT NULL DEFAULT '', started REAL, ended REAL
+);
+CREATE TABLE IF NOT EXISTS intents (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, verb TEXT NOT NULL,
+    provider TEXT NOT NULL, launch_name TEXT NOT NULL, price REAL NOT NULL,
+    instance_id TEXT, settled REAL, outcome TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, verb TEXT NOT NULL,
+    args TEXT NOT NULL, taken REAL
+);
+"""
+
+
+@dataclass(slots=True)
+class SessionRow:
+    """One session. Times are seconds since the epoch, money is US dollars."""
+
+    id: str
+    name: str
+    job: str
+    provider: str
+    spec: str
+    spec_path: str
+    created: float
+    state: State
+    since: float
+    detail: str
+    launch_name: str | None
+    """The name that the provider carries: how an instance is recognised as this session's."""
+    instance_id: str | None
+    offer: dict[str, Any] | None
+    price: float
+    endpoint: dict[str, Any] | None
+    launched: float | None
+    """When the present instance was launched (billing begins)."""
+    ended: float | None
+    """When the provider said that it is gone (billing ends)."""
+    spent_before: float
+    """Money spent on earlier instances of this session."""
+    error: str
+    hint: str
+    options: dict[str, Any]
+
+
+@dataclass(slots=True)
+class RunRow:
+    """One run of a session. `status`: pending, running, complete, failed, stopped."""
+
+    id: str
+    session: str
+    position: int
+    name: str
+    status: str
+    detail: str
+    started: float | None
+    ended: float | None
+
+
+@dataclass(slots=True)
+class Transition:
+    session: str
+    at: float
+    state: State
+    detail: str
+
+
+@dataclass(slots=True)
+class Intent:
+    """A call that costs or ends money. `settled` is None until its outcome is known."""
+
+    id: int
+    session: str
+    at: float
+    verb: str
+    provider: str
+    launch_name: str
+    price: float
+    instance_id: str | None
+    settled: float | None
+    outcome: str
+
+
+@dataclass(slots=True)
+class Request:
+    """What a user asks of the process that drives a session."""
+
+    id: int
+    session: str
+    at: float
+    verb: str
+    args: dict[str, Any]
+
+
+_JSON = {"offer", "endpoint", "options", "args"}
+
+
+class Store:
+    """The one place for durable facts about sessions. Several processes may have it open."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._clock = clock
+        self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+        path.chmod(0o600)
+
+    def close(self) -> None:
+        self._db.close()
+
+    # --- sessions ---
+
+    def add_session(
+        self,
+        *,
+        id: str,
+        name: str,
+        job: str,
+        provider: str,
+        spec: str,
+        spec_path: str,
+        options: dict[str, Any],
+        runs: list[tuple[str, str]],
+    ) -> None:
+        """A new session in state `requested`, with its runs as (id, name)."""
+        now = self._clock()
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO sessions (id,name,job,provider,spec,spec_path,created,state,since,options)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?)",
+                (id, name, job, provider, spec, spec_path, now, State.REQUESTED, now, json.dumps(options)),
+            )
+            db.execute("INSERT INTO transitions VALUES (?,?,?,'')", (id, now, State.REQUESTED))
+            for position, (run, run_name) in enumerate(runs):
+                db.execute(
+                    "INSERT INTO runs (id,session,position,name,status) VALUES (?,?,?,?,'pending')",
+                    (run, id, position, run_name),
+                )
+
+    def session(self, id: str) -> SessionRow:
+        rows = self._rows("SELECT * FROM sessions WHERE id=?", id)
+        if not rows:
+            raise SessionError(f"no session '{id}'", "`gpusess status` lists them")
+        return _session(rows[0])
+
+    def sessions(self) -> list[SessionRow]:
+        """All sessions, newest first."""
+        return [_session(r) for r in self._rows("SELECT * FROM sessions ORDER BY created DESC, id")]
+
+    def find(self, name: str | None) -> SessionRow:
+        """The session with that name or id (or a unique beginning of one); None: the newest one."""
+        rows = self.sessions()
+        if name is None and rows:
+            return rows[0]
+        exact = [r for r in rows if name in (r.id, r.name)]
+        near = exact or [r for r in rows if name and (r.id.startswith(name) or r.name.startswith(name))]
+        if len(near) == 1 or exact:
+            return near[0]
+        if near:
+            names = ", ".join(r.name for r in near)
+            raise SessionError(f"'{name}' is not unique: {names}", "give the whole name")
+        raise SessionError(
+            f"no session '{name}'" if name else "no sessions yet", "`gpusess up SPEC` starts one"
+        )
+
+    def move(self, id: str, state: State, detail: str = "", **changes: Any) -> None:
+        """One transition, with changes of other columns, in one durable step."""
+        now = self._clock()
+        with self._transaction() as db:
+            (old,) = db.execute("SELECT state FROM sessions WHERE id=?", (id,)).fetchone()
+            if state != old and state not in ALLOWED[State(old)]:
+                raise SessionError(f"a session cannot go from {old} to {state}")
+            columns = {"state": state, "since": now, "detail": detail, **changes}
+            _update(db, "sessions", id, columns)
+            db.execute("INSERT INTO transitions VALUES (?,?,?,?)", (id, now, state, detail))
+
+    def update(self, id: str, **changes: Any) -> None:
+        """Change columns of a session that are not its state."""
+        if changes.keys() & {"id", "state", "since"}:
+            raise ValueError("a state is changed by move()")
+        with self._transaction() as db:
+            _update(db, "sessions", id, changes)
+
+    def transitions(self, id: str) -> list[Transition]:
+        rows = self._rows("SELECT * FROM transitions WHERE session=? ORDER BY at, rowid", id)
+        return [Transition(r["session"], r["at"], State(r["state"]), r["detail"]) for r in rows]
+
+    # --- runs ---
+
+    def runs(self, session: str) -> list[RunRow]:
+        rows = self._rows("SELECT * FROM runs WHERE session=? ORDER BY position", session)
+        return [RunRow(**dict(r)) for r in rows]
+
+    def update_run(self, id: str, **changes: Any) -> None:
+        with self._transaction() as db:
+            _update(db, "runs", id, changes)
+
+    # --- intents: what costs money is written down before it is asked for ---
+
+    def add_intent(self, session: str, verb: str, provider: str, launch_name: str, price: float) -> int:
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO intents (session,at,verb,provider,launch_name,price) VALUES (?,?,?,?,?,?)",
+                (session, self._clock(), verb, provider, launch_name, price),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def settle_intent(self, id: int, outcome: str, instance_id: str | None = None) -> None:
+        with self._transaction() as db:
+            changes = {"settled": self._clock(), "outcome": outcome}
+            if instance_id is not None:
+                changes["instance_id"] = instance_id
+            _update(db, "intents", id, changes)
+
+    def intents(self, session: str | None = None) -> list[Intent]:
+        """All intents, or one session's, oldest first."""
+        rows = (
+            self._rows("SELECT * FROM intents WHERE session=? ORDER BY id", session)
+            if session
+            else self._rows("SELECT * FROM intents ORDER BY id")
+        )
+        return [Intent(**dict(r)) for r in rows]
+
+    # --- requests: what the TUI and the CLI ask of the driver ---
+
+    def ask(self, session: str, verb: str, **args: Any) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO requests (session,at,verb,args) VALUES (?,?,?,?)",
+                (session, self._clock(), verb, json.dumps(args)),
+            )
+
+    def open_requests(self, session: str) -> list[Request]:
+        rows = self._rows("SELECT * FROM requests WHERE session=? AND taken IS NULL ORDER BY id", session)
+        return [Request(r["id"], r["session"], r["at"], r["verb"], json.loads(r["args"])) for r in rows]
+
+    def take_request(self, id: int) -> None:
+        with self._transaction() as db:
+            _update(db, "requests", id, {"taken": self._clock()})
+
+    @property
+    def data_version(self) -> int:
+        """Changes when another connection has written: cheap to ask several times a second."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version) + self._db.total_changes
+
+    def _rows(self, sql: str, *args: Any) -> list[sqlite3.Row]:
+        return self._db.execute(sql, args).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _session(row: sqlite3.Row) -> SessionRow:
+    values = {k: row[k] for k in row.keys()}  # noqa: SIM118 (a Row iterates over values)
+    values["state"] = State(values["state"])
+    for name in ("offer", "endpoint", "options"):
+        values[name] = json.loads(values[name]) if values[name] else None
+    return SessionRow(**values)
+
+
+def _update(db: sqlite3.Connection, table: str, id: str | int, changes: dict[str, Any]) -> None:
+    names = ", ".join(f"{name}=?" for name in changes)
+    values = [json.dumps(v) if k in _JSON and v is not None else v for k, v in changes.items()]
+    done = db.execute(f"UPDATE {table} SET {names} WHERE id=?", (*values, id))
+    if done.rowcount != 1:
+        raise SessionError(f"no row '{id}' in {table}")

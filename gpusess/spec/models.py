@@ -1,0 +1,254 @@
+"""The spec's models: each field, its unit, and what it may hold.
+
+Field by field only. What needs two fields or a look at the disk is in `checks.py`; the wire's own models
+(task, engine, generate) are `remote_agent.protocol`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from gpusess.providers import PROVIDERS
+from remote_agent.protocol import EngineSpec, GenerateSpec, Order, TaskSpec
+
+REMOTE = "remote:"
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECRET_WORD = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+_FLAG = re.compile(r"[0-9]?|true|false|yes|no|on|off", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a field may hold, in a user's words. It stands in the field's `Annotated`."""
+
+    text: str
+
+
+def _pattern(pattern: str, allowed: str) -> Any:
+    regex = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not regex.fullmatch(value):
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(check)
+
+
+def _seconds(value: object) -> float:
+    """`90s`, `30m`, `1h30m` → seconds."""
+    if isinstance(value, str) and len(value) <= 20 and _DURATION.fullmatch(value):
+        total = sum(float(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"[0-9.]+[smhd]", value))
+        if total > 0:
+            return total
+    raise ValueError("a duration above zero")
+
+
+def _provider(value: str) -> str:
+    if value not in PROVIDERS:
+        raise ValueError("a provider's name")
+    return value
+
+
+def _target(value: str) -> str:
+    path = PurePosixPath(value)
+    if not path.parts or path.is_absolute() or ".." in path.parts or value.startswith("~") or "\\" in value:
+        raise ValueError("a path inside the session's folder")
+    return str(path)
+
+
+def _secret_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,79}", value):
+        raise ValueError("a name, not a value")
+    return value
+
+
+def _env_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("a name of letters, digits and _")
+    return value
+
+
+def _or_empty(value: object) -> object:
+    """A section of which every line is commented out is an empty section."""
+    return {} if value is None else value
+
+
+def _or_none_listed(value: object) -> object:
+    return [] if value is None else value
+
+
+def looks_secret(name: str, value: object) -> bool:
+    """Whether an `env` entry holds a secret: by its name, unless the value is only a switch."""
+    return bool(_SECRET_WORD.search(name)) and not _FLAG.fullmatch(str(value))
+
+
+_SPEC_NAME = "lower-case letters, digits and -, at most 40, not starting with -"
+_RUN_NAME = "lower-case letters, digits and . _ -, at most 40, starting with a letter or digit"
+_GPU = 'MODEL or MODEL:COUNT, such as "H100:1"'
+_DURATION_WORDS = "a duration above zero, such as 90s, 30m or 2h"
+_MODEL = "a hub id (org/name), ./folder beside the spec, or remote:/folder on the instance"
+_TARGET = "a path relative to the session's folder, without .."
+_SECRETS = "the secret's name only (letters, digits, _); its value comes from the environment at start"
+
+SpecName = Annotated[str, _pattern(r"[a-z0-9][a-z0-9-]{0,39}", _SPEC_NAME), Allowed(_SPEC_NAME)]
+RunName = Annotated[str, _pattern(r"[a-z0-9][a-z0-9._-]{0,39}", _RUN_NAME), Allowed(_RUN_NAME)]
+ProviderName = Annotated[str, AfterValidator(_provider), Allowed(", ".join(sorted(PROVIDERS)))]
+GpuName = Annotated[
+    str, _pattern(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}(:[1-9][0-9]{0,2})?", _GPU), Allowed(_GPU)
+]
+Seconds = Annotated[float, BeforeValidator(_seconds), Allowed(_DURATION_WORDS)]
+Target = Annotated[str, AfterValidator(_target), Allowed(_TARGET)]
+SecretName = Annotated[str, AfterValidator(_secret_name), Allowed(_SECRETS)]
+EnvName = Annotated[str, AfterValidator(_env_name), Allowed("a name of letters, digits and _")]
+Text = Annotated[str, Field(min_length=1), Allowed("text")]
+_HUB = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
+Model = Annotated[str, _pattern(rf"{_HUB}|\.{{1,2}}/.+|remote:/.+", _MODEL), Allowed(_MODEL)]
+
+
+class Section(BaseModel):
+    """A part of the spec: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Resources(Section):
+    """What is rented, and what it may cost."""
+
+    provider: ProviderName
+    """A name of the providers' registry."""
+    gpu: GpuName | None = None
+    """`MODEL` or `MODEL:COUNT`. None: an instance without a GPU will do."""
+    region: Text | None = None
+    """The provider's name of a region; `any` or None: whichever has capacity."""
+    max_price: float | None = Field(default=None, gt=0)
+    """$ per hour; a launch above it is refused."""
+    budget: float | None = Field(default=None, gt=0)
+    """$; the session is ended when it is spent."""
+    max_hours: float | None = Field(default=None, gt=0)
+    """Hours; the session is ended after that."""
+    lease: Seconds = 1800.0
+    """Seconds that the instance may live without a word from its user or a running run."""
+    options: Annotated[dict[str, Any], BeforeValidator(_or_empty)] = {}
+    """The provider's own settings, passed on as they are."""
+
+    @property
+    def gpu_model(self) -> str | None:
+        return self.gpu.partition(":")[0].strip() if self.gpu else None
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of the instance; 0 where none is asked for."""
+        return int(self.gpu.partition(":")[2] or 1) if self.gpu else 0
+
+
+class Push(Section):
+    """A file or folder that is sent before the runs."""
+
+    source: Text = Field(alias="from")
+    """Relative to the spec's folder."""
+    to: Target
+    """Relative to the session's folder on the instance."""
+
+    def local(self, base: Path) -> Path:
+        return base / self.source
+
+
+class Sync(Section):
+    """What is sent to the instance."""
+
+    code: Text | None = None
+    """A folder relative to the spec's folder, sent as git sees it."""
+    push: Annotated[list[Push], BeforeValidator(_or_none_listed)] = []
+
+    def local_code(self, base: Path) -> Path | None:
+        return None if self.code is None else base / self.code
+
+
+class Setup(Section):
+    """What happens on the instance before the runs."""
+
+    python: Text | None = None
+    """The interpreter that the agent runs in. None: the bootstrap makes an environment."""
+    requirements: Annotated[list[Text], BeforeValidator(_or_none_listed)] = []
+    """What pip installs into the environment that the bootstrap makes."""
+    commands: Annotated[list[Text], BeforeValidator(_or_none_listed)] = []
+    """Shell lines, run in the session's folder in this order."""
+
+
+class RunEntry(Section):
+    """One run of the session."""
+
+    name: RunName
+    """Unique in the file."""
+    kind: Literal["eval"] = "eval"
+    model: Model
+    """A hub id, `./folder` beside the spec (sent), or `remote:/folder` on the instance."""
+    revision: Text | None = None
+    """The hub's branch, tag or commit. None: its default."""
+    task: TaskSpec
+    engine: Annotated[EngineSpec, BeforeValidator(_or_empty)] = EngineSpec()
+    generate: Annotated[GenerateSpec, BeforeValidator(_or_empty)] = GenerateSpec()
+
+    def local_model(self, base: Path) -> Path | None:
+        """The folder to send, or None for a hub id or a folder on the instance."""
+        return base / self.model if self.model.startswith(("./", "../")) else None
+
+    @property
+    def remote_model(self) -> str | None:
+        """The folder on the instance that `remote:` names."""
+        return self.model.removeprefix(REMOTE) if self.model.startswith(REMOTE) else None
+
+    def local_data(self, base: Path) -> Path | None:
+        """The data file to send, or None where the task brings its own."""
+        return None if self.task.path is None else base / self.task.path
+
+    def local_recording(self, base: Path) -> Path | None:
+        """The `recorded` engine's file to send."""
+        return None if self.engine.path is None else base / self.engine.path
+
+
+class Spec(Section):
+    """A whole file."""
+
+    name: SpecName
+    resources: Resources
+    sync: Annotated[Sync, BeforeValidator(_or_empty)] = Sync()
+    setup: Annotated[Setup, BeforeValidator(_or_empty)] = Setup()
+    env: Annotated[dict[EnvName, Annotated[str, Allowed("text")]], BeforeValidator(_or_empty)] = {}
+    """Environment of setup and runs."""
+    secrets: Annotated[list[SecretName], BeforeValidator(_or_none_listed)] = []
+    """Names only: the values come from the environment or the settings at start."""
+    runs: list[RunEntry] = Field(min_length=1)
+    after: Literal["terminate", "keep"] = "terminate"
+    """What happens to the instance when all runs are done."""
+
+    _base: Path = PrivateAttr(default=Path())
+
+    @property
+    def base(self) -> Path:
+        """The folder of the file: what its relative paths start from."""
+        return self._base
+
+
+def order_for(
+    run: RunEntry, run_id: str, *, model: str, data_path: str | None, recording: str | None = None
+) -> Order:
+    """The order of a run. `model`, `data_path` and `recording` are as the instance knows them."""
+    return Order(
+        run=run_id,
+        name=run.name,
+        kind=run.kind,
+        model=model,
+        revision=run.revision,
+        task=run.task.model_copy(update={"path": data_path}),
+        engine=run.engine.model_copy(update={"path": recording}),
+        generate=run.generate,
+    )

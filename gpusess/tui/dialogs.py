@@ -1,0 +1,207 @@
+"""Dialogs: what would happen, what it costs, and choices of which the harmless one has the focus."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from gpusess.sessions.board import FleetView, SessionView
+from gpusess.tui import fmt, status
+from gpusess.tui.keys import SECTIONS, Key, Keys, bindings, shown
+from gpusess.tui.scene import Scene
+from gpusess.tui.spans import Line, crop, fit, wrapped
+from gpusess.tui.widgets.pane import Pane
+
+_WIDTH = 64
+
+Choice = tuple[str, str, str]
+"""(key's id, label, ink)"""
+
+
+class DialogPane(Pane):
+    """The text and the row of choices."""
+
+    TITLE_PAD: ClassVar[str] = ""
+
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__(id="dialog")
+        self.content = lines
+
+    def draw(self, _scene: Scene | None, _width: int, _height: int) -> list[Line]:
+        return self.content
+
+    def put(self, lines: list[Line]) -> None:
+        self.content = lines
+        self.styles.height = len(lines) + 4
+        self.redraw()
+
+
+class Dialog(ModalScreen[str], inherit_bindings=False):
+    """Answers with the last part of the chosen key's id. Arrows and tab move, enter takes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,shift+tab,h,up", "step(-1)", show=False),
+        Binding("right,tab,l,down", "step(1)", show=False),
+        Binding("enter", "take", show=False),
+    ]
+
+    def __init__(self, title: str, body: list[Line], choices: list[Choice], keys: Keys) -> None:
+        super().__init__()
+        self.chosen = 0
+        self._title = title
+        self._body = body
+        self._choices = choices
+        self._keys = {key.id: key for key in keys.table}
+        self._pane = DialogPane([])
+
+    def compose(self) -> ComposeResult:
+        yield self._pane
+
+    def on_mount(self) -> None:
+        self._pane.entitle(self._title)
+        self._draw()
+
+    def action_step(self, step: int) -> None:
+        self.chosen = (self.chosen + step) % len(self._choices)
+        self._draw()
+
+    def action_take(self) -> None:
+        self.dismiss(self._choices[self.chosen][0].rpartition(".")[2])
+
+    def action_choose(self, answer: str) -> None:
+        if any(id.endswith(f".{answer}") for id, _, _ in self._choices):
+            self.dismiss(answer)
+
+    def _draw(self) -> None:
+        lines = [*self._body, []]
+        for i, (id, label, ink) in enumerate(self._choices):
+            here = i == self.chosen
+            key = shown(self._keys[id].keys)
+            row: Line = [("▌ " if here else "  ", "data"), (f"{key:<4}", "data bold"), (label, ink or "")]
+            lines.append([(t, f"{k} on-cursor".strip()) for t, k in fit(row, _WIDTH - 6)] if here else row)
+        self._pane.put(lines)
+
+
+class TerminateDialog(Dialog):
+    BINDINGS: ClassVar[list[BindingType]] = bindings("terminate")
+
+
+class QuitDialog(Dialog):
+    BINDINGS: ClassVar[list[BindingType]] = bindings("quit")
+
+
+def terminate_dialog(session: SessionView, keys: Keys) -> TerminateDialog:
+    """Names the session, its GPU, what it bills, and what is not home yet."""
+    row = session.row
+    what = f"{status.gpu(session)} at {row.provider}"
+    bill = (
+        f"bills {fmt.money(row.price)}/h, {fmt.money(session.spent)} so far"
+        if session.bills
+        else "bills nothing"
+    )
+    body: list[Line] = [
+        [(row.name, "bold"), (f"   {what}", "")],
+        [(bill, "warn" if session.bills else "dim")],
+        [],
+    ]
+    body += [line for text, ink in _at_stake(session) for line in wrapped(text, ink, _WIDTH - 6, 3)]
+    choices: list[Choice] = [
+        ("terminate.no", "No, leave it as it is", "bold"),
+        ("terminate.pull", "Pull the results, then terminate", ""),
+        ("terminate.now", "Terminate now; what is not pulled is lost", "err"),
+    ]
+    run = session.run
+    if run and run.row.status == "running":
+        choices.insert(1, ("terminate.stop", "Stop the run only; the instance stays and bills", ""))
+    return TerminateDialog("Terminate?", body, choices, keys)
+
+
+def _at_stake(session: SessionView) -> list[tuple[str, str]]:
+    run = session.run
+    if not run or not run.state.total or run.row.status == "pending":
+        return [("No run has begun: there is nothing to lose.", "dim")]
+    state = run.state
+    found = [(f"{fmt.count(state.done)} of {fmt.count(state.total)} results are home.", "")]
+    if run.row.status == "running":
+        flight = f"{fmt.count(state.in_flight)} results are in flight. " if state.in_flight else ""
+        found.append((f"{flight}The run goes on: it would end unfinished.", "warn"))
+    if session.stale is not None or session.needs_driver:
+        found.append(("The mirror is not up to date: there may be more on the instance.", "warn"))
+    return found
+
+
+def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
+    """Leaving stops nothing: says what goes on billing."""
+    billing = [s for s in fleet.sessions if s.bills]
+    many = "1 session goes on" if len(billing) == 1 else f"{len(billing)} sessions go on"
+    body: list[Line] = [[(f"{many}, {fmt.money(fleet.burn)}/h.", "bold")], []]
+    for session in billing[:6]:
+        found = status.of(session)
+        rate = f"{fmt.money(session.row.price)}/h"
+        name = fit([(f"{found.glyph} ", found.ink), (session.row.name, "")], _WIDTH - 32)
+        body.append([*name, *fit([(found.word, found.ink)], 14), *fit([(rate, "")], 12, "right")])
+    if len(billing) > 6:
+        body.append([(f"  and {len(billing) - 6} more", "dim")])
+    if any(s.needs_driver for s in billing):
+        body += [[], [("▲ a session that is cut off ends only when its lease does", "warn")]]
+    choices: list[Choice] = [("quit.stay", "Stay", "bold"), ("quit.leave", "Leave; nothing is stopped", "")]
+    return QuitDialog("Leave?", body, choices, keys)
+
+
+class HelpScreen(ModalScreen[None], inherit_bindings=False):
+    """All keys, made from the table. Any key closes it."""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        yield HelpPane(self._keys)
+
+    def on_key(self) -> None:
+        self.dismiss()
+
+
+class HelpPane(Pane):
+    """Sections in as many columns as the height needs."""
+
+    TITLE_PAD: ClassVar[str] = ""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__(id="help")
+        self._keys = keys
+
+    def on_mount(self) -> None:
+        self.entitle("Keys")
+        self.border_subtitle = "any key closes"
+
+    def draw(self, _scene: Scene, width: int, height: int) -> list[Line]:
+        return help_lines(self._keys, width, height)
+
+
+def help_lines(keys: Keys, cells: int, height: int) -> list[Line]:
+    """Everything in one column where that fits, else in two."""
+    sections = [_section(title, keys.of(context), every=cells > 90) for context, title in SECTIONS.items()]
+    whole = [line for section in sections for line in [*section, []]]
+    if len(whole) - 1 <= height:
+        return whole
+    left_count = min(len(sections[0]), height)
+    left, right = whole[:left_count], whole[left_count + 1 :]
+    half = cells // 2
+    rows = max(len(left), len(right))
+    padded = [(column + [[]] * rows)[:rows] for column in (left, right)]
+    return [[*fit(a, half - 1), (" ", ""), *crop(b, cells - half)] for a, b in zip(*padded, strict=True)][
+        :height
+    ]
+
+
+def _section(title: str, keys: list[Key], every: bool) -> list[Line]:
+    lines: list[Line] = [[(title, "bold")]]
+    for key in keys:
+        ink = "warn" if key.destructive else ""
+        name = fit([(shown(key.keys, every), "data bold")], 13 if every else 10)
+        lines.append([*name, (key.description or key.label, ink)])
+    return lines

@@ -1,0 +1,159 @@
+"""The one table of keys. Bindings, the footer, the help screen and the command palette are all made from
+it, and a user's remapping (action id → keys) changes it in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from textual.binding import Binding, BindingType
+
+SECTIONS = {
+    "app": "Everywhere",
+    "list": "In lists",
+    "fleet": "Fleet",
+    "run": "Run",
+    "logs": "Logs",
+}
+"""Contexts that the help screen shows, with their titles. `app` holds on every screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing that a key does."""
+
+    id: str
+    keys: str
+    """Comma-separated, as Textual writes them; the first one is shown."""
+    label: str
+    """For the footer: a word or two."""
+    description: str
+    where: str
+    """A context of SECTIONS, or the name of a dialog."""
+    action: str
+    """A Textual action with its namespace."""
+    footer: int = 0
+    """Place in the footer, lowest first; 0: not shown there."""
+    destructive: bool = False
+
+
+TABLE: tuple[Key, ...] = (
+    Key("screen.fleet", "1", "Fleet", "All sessions", "app", "app.open('fleet')"),
+    Key("screen.run", "2", "Run", "The session's run", "app", "app.open('run')"),
+    Key("screen.logs", "3", "Logs", "The session's logs", "app", "app.open('logs')"),
+    Key("session.next", "right_square_bracket", "Next session", "Next session", "app", "app.session(1)"),
+    Key(
+        "session.previous",
+        "left_square_bracket",
+        "Previous session",
+        "Previous session",
+        "app",
+        "app.session(-1)",
+    ),
+    Key("pane.next", "tab", "Next pane", "Next pane (zooms it too)", "app", "app.pane(1)"),
+    Key("pane.previous", "shift+tab", "Previous pane", "Previous pane", "app", "app.pane(-1)"),
+    Key("pane.zoom", "z", "Zoom", "One pane alone, and back", "app", "app.zoom", 6),
+    Key(
+        "session.terminate",
+        "x",
+        "Terminate…",
+        "Terminate or stop (asks)",
+        "app",
+        "app.terminate",
+        3,
+        destructive=True,
+    ),
+    Key(
+        "session.resume",
+        "r",
+        "Resume",
+        "Drive it on (cut off)",
+        "app",
+        "app.resume",
+        2,
+    ),
+    Key("session.shell", "s", "Shell", "A shell on the instance", "app", "app.shell", 4),
+    Key("copy", "y", "Copy", "Copy ssh line or pane", "app", "app.copy", 7),
+    Key("freeze", "F", "Freeze", "Freeze the display", "app", "app.freeze"),
+    Key("theme", "T", "Theme", "Dark, light, terminal's", "app", "app.next_theme"),
+    Key("back", "escape", "Back", "Back; clears a filter", "app", "app.back"),
+    Key("palette", "colon,ctrl+p", "Commands", "Find a command", "app", "app.command_palette", 8),
+    Key("help", "question_mark,f1", "Help", "These keys", "app", "app.help", 9),
+    Key("quit", "q,ctrl+q", "Quit", "Leave; sessions go on", "app", "app.leave", 10),
+    Key("list.down", "j,down", "Down", "One row down", "list", "focused.move(1)"),
+    Key("list.up", "k,up", "Up", "One row up", "list", "focused.move(-1)"),
+    Key("list.page_down", "ctrl+d,pagedown", "Page down", "Half a page down", "list", "focused.page(1)"),
+    Key("list.page_up", "ctrl+u,pageup", "Page up", "Half a page up", "list", "focused.page(-1)"),
+    Key("list.top", "g,home", "Top", "To the top", "list", "focused.top"),
+    Key("list.end", "G,end", "End", "To the end; logs follow", "list", "focused.bottom"),
+    Key("fleet.open", "enter", "Open", "The run of this session", "fleet", "screen.open_row", 1),
+    Key("fleet.mark", "space", "Mark", "Mark; copy takes marked", "fleet", "screen.mark"),
+    Key(
+        "fleet.filter",
+        "slash",
+        "Filter",
+        "Filter; !word: without",
+        "fleet",
+        "screen.filter",
+        5,
+    ),
+    Key("run.band", "b", "Band", "The 95% band on or off", "run", "screen.band", 5),
+    Key("logs.find", "slash", "Find", "Find text", "logs", "screen.filter", 1),
+    Key("logs.next", "n", "Next match", "Next match", "logs", "screen.match(1)"),
+    Key("logs.previous", "N", "Previous match", "Previous match", "logs", "screen.match(-1)"),
+    Key("logs.level", "l", "Level", "Lowest level shown", "logs", "screen.level", 2),
+    Key("logs.source", "o", "Source", "One source, or all", "logs", "screen.source", 3),
+    Key("terminate.pull", "p", "Pull, then terminate", "", "terminate", "choose('pull')", destructive=True),
+    Key("terminate.now", "y", "Terminate now", "", "terminate", "choose('now')", destructive=True),
+    Key("terminate.stop", "s", "Only stop the run", "", "terminate", "choose('stop')", destructive=True),
+    Key("terminate.no", "n,escape", "No", "", "terminate", "choose('no')"),
+    Key("quit.stay", "n,escape", "Stay", "", "quit", "choose('stay')"),
+    Key("quit.leave", "y,q,ctrl+q", "Leave", "", "quit", "choose('leave')"),
+)
+
+_SHOWN = {
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "escape": "esc",
+    "enter": "⏎",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+}
+
+
+class Keys:
+    """The table with a user's remapping applied."""
+
+    def __init__(self, remapped: Mapping[str, str] | None = None) -> None:
+        self.keymap = {k: v for k, v in (remapped or {}).items() if any(key.id == k for key in TABLE)}
+        self.table = tuple(replace(key, keys=self.keymap.get(key.id, key.keys)) for key in TABLE)
+        self.unknown = sorted(set(remapped or {}) - set(self.keymap))
+        """Ids of the remapping that no action has."""
+
+    def of(self, *contexts: str) -> list[Key]:
+        return [key for key in self.table if key.where in contexts]
+
+    def footer(self, screen: str) -> list[Key]:
+        """What the footer of a screen may show, in its order."""
+        return sorted(
+            (k for k in self.of("app", screen) if k.footer), key=lambda k: (k.footer, k.where == "app")
+        )
+
+
+def bindings(context: str) -> list[BindingType]:
+    """Textual's bindings of one context; `App.set_keymap` applies the remapping by id."""
+    return [
+        Binding(key.keys, key.action, key.label, id=key.id, show=False, tooltip=key.description)
+        for key in TABLE
+        if key.where == context
+    ]
+
+
+def shown(keys: str, every: bool = False) -> str:
+    """A key, or every key, as a person would name it."""
+    names = [_SHOWN.get(name.strip(), name.strip()) for name in keys.split(",")]
+    return " ".join(names) if every else names[0]

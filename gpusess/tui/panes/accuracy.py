@@ -1,0 +1,47 @@
+"""The accuracy over the results, with its 95% Wilson band."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from gpusess.tui import fmt
+from gpusess.tui.scene import Scene
+from gpusess.tui.spans import Line
+from gpusess.tui.widgets.line_chart import Look, Scale, plot, scale_for
+from gpusess.tui.widgets.pane import Pane
+
+
+class AccuracyChart(Pane):
+    """Redrawn only when there are new results, and then only in the rows that look different."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.band = True
+        self._scale: Scale | None = None
+        self._run = ""
+
+    def key(self, scene: Scene) -> Hashable:
+        run = scene.run
+        return (run.row.id, run.state.done, run.state.total) if run else None
+
+    def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        run = scene.run
+        self.entitle("Accuracy")
+        if not run or not run.state.curve:
+            return [[("no results yet", "dim")]]
+        if run.row.id != self._run:
+            self._run, self._scale = run.row.id, None
+        state = run.state
+        band = ", 95% band" if self.band else ""
+        self.entitle(f"Accuracy  {fmt.percent(state.accuracy)}% {fmt.plus_minus(state.band)}{band}")
+        self._scale = scale_for(state.curve, state.total, self._scale)
+        return plot(state.curve, self._scale, width, height, self._look())
+
+    def toggle_band(self) -> None:
+        self.band = not self.band
+        self.redraw()
+
+    def _look(self) -> Look:
+        inks = self.cockpit.inks
+        style = "edges" if inks.ansi else "cells" if inks.ascii else "smooth"
+        return Look(style if self.band else "off", braille=not inks.ascii)

@@ -1,0 +1,75 @@
+"""Lines that several panes share: the progress of a run, and what is wrong with a session."""
+
+from __future__ import annotations
+
+from gpusess.sessions.board import RunView, SessionView
+from gpusess.sessions.states import State
+from gpusess.tui import fmt, status
+from gpusess.tui.spans import Line, joined, width, wrapped
+from gpusess.tui.widgets.meter import bar
+
+_INKS = {"complete": "ok", "failed": "err", "stopped": "warn"}
+
+
+def progress_line(session: SessionView, run: RunView, cells: int) -> Line:
+    """1,204 / 1,319 ━━━━━━━━╸── 91.3%   ETA 2:41   18.4k tok/s."""
+    state = run.state
+    if not state.total:
+        return [(state.phase or run.row.status, "info"), (f"  {state.phase_detail}", "dim")]
+    share = state.done / state.total
+    head: Line = [(fmt.count(state.done), "bold"), (f" / {fmt.count(state.total)} ", "dim")]
+    tail = joined(
+        [[(f" {fmt.percent(share)}%", "bold")], eta_part(session, run), *_pace(session, run)], "   "
+    )
+    while len(tail) > 1 and width(head) + width(tail) > cells - 12:
+        tail = tail[:-1]
+    ink = "warn" if session.stale is not None else _INKS.get(state.outcome or "", "ok")
+    return [*head, *bar(share, max(4, min(140, cells - width(head) - width(tail))), ink), *tail]
+
+
+def eta_part(session: SessionView, run: RunView) -> Line:
+    """The time that is left, or how the run has ended."""
+    if run.state.outcome:
+        return [(run.state.outcome, f"{_INKS.get(run.state.outcome, 'dim')} bold")]
+    if run.row.status not in ("running", "pending"):
+        return [(run.row.status, _INKS.get(run.row.status, "dim"))]
+    left = time_left(session, run)
+    return [("ETA ", "dim"), (fmt.clock(left), "dim" if session.stale is not None else "bold")]
+
+
+def time_left(session: SessionView, run: RunView) -> float | None:
+    """Seconds to the end at the present pace; None where nobody knows."""
+    finish = run.state.finish
+    halted = run.state.paused or run.state.restart_in is not None or session.kind in ("failed", "done")
+    return None if finish is None or halted else finish - session.now
+
+
+def _pace(session: SessionView, run: RunView) -> list[Line]:
+    state = run.state
+    if session.stale is not None:
+        return [[(f"? {fmt.age(session.stale)} old", "warn")]]
+    if state.outcome or state.tokens_per_second is None:
+        return []
+    pace: list[Line] = [[(fmt.compact(state.tokens_per_second), "bold"), (" tok/s", "dim")]]
+    if state.results_per_second:
+        pace.append([(f"{state.results_per_second:.2f}", "bold"), ("/s", "dim")])
+    return pace
+
+
+def trouble_lines(session: SessionView, cells: int, rows: int = 3) -> list[Line]:
+    """The error with its hint, or whatever else needs somebody's eye; empty: nothing does."""
+    row = session.row
+    lines: list[Line] = []
+    if row.error and session.kind != "done":
+        lines += wrapped(f"✗ {row.error}", "err", cells, rows)
+        lines += wrapped(f"  {row.hint}" if row.hint else "", "warn", cells, 2) if row.hint else []
+    if row.state is State.FAILED and session.bills:
+        lines.append(
+            [(f"▲ still bills {fmt.money(row.price)}/h", "err bold"), ("  r resume   x terminate", "dim")]
+        )
+    elif text := status.trouble(session):
+        lines += wrapped(f"▲ {text}", "warn", cells, rows)
+    run = session.run
+    if run and run.state.message and run.state.outcome in ("failed", "stopped"):
+        lines += wrapped(f"✗ {run.state.message}", "err", cells, rows)
+    return lines

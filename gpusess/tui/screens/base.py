@@ -1,0 +1,99 @@
+"""What all screens share: the frame around the body, zooming, and handing the scene to what is visible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+
+from gpusess.tui.scene import Scene
+from gpusess.tui.widgets.log_view import LogView
+from gpusess.tui.widgets.pane import Pane
+from gpusess.tui.widgets.row_table import RowTable
+from gpusess.tui.widgets.status_bar import AlarmLine, KeyBar, StatusBar, Tabs, TinyLine
+
+if TYPE_CHECKING:
+    from gpusess.tui.app import CockpitApp
+
+LineWidget = Pane | RowTable | LogView
+
+
+class CockpitScreen(Screen[None], inherit_bindings=False):
+    """Status bar, tabs, a body of panes, alarms, footer."""
+
+    NEEDS_LOGS: ClassVar[bool] = False
+
+    def __init__(self, id: str) -> None:
+        super().__init__(id=id)
+        self.zoomed: Widget | None = None
+
+    @property
+    def cockpit(self) -> CockpitApp:
+        return cast("CockpitApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield StatusBar(id="status")
+        yield Tabs(id="tabs")
+        with Vertical(id="body"):
+            yield from self.compose_body()
+        yield AlarmLine(id="alarms")
+        yield KeyBar(id="keybar")
+        yield TinyLine(id="tiny")
+
+    def compose_body(self) -> ComposeResult:
+        """The panes."""
+        raise NotImplementedError
+
+    def on_screen_resume(self) -> None:
+        self.cockpit.tick()
+
+    def show(self, scene: Scene) -> None:
+        """Hand a scene to every pane."""
+        for pane in self.query(Pane):
+            pane.show(scene)
+
+    def panes(self) -> list[LineWidget]:
+        """What takes the focus, in reading order."""
+        found = (w for w in self.query("#body *") if isinstance(w, LineWidget))
+        return [w for w in found if w.can_focus and w.id != "filter" and not w.has_class("-none")]
+
+    def forget(self) -> None:
+        """Draw everything anew."""
+        for widget in self.query(Widget):
+            if isinstance(widget, LineWidget):
+                widget.forget()
+
+    def go_back(self) -> bool:
+        """Undo one thing (a zoom, a filter); False where there is nothing to undo."""
+        if self.zoomed:
+            self.zoom(None)
+            return True
+        return False
+
+    def cycle(self, step: int) -> None:
+        """Focus the next pane; with a zoom, zoom it, hidden ones included."""
+        every = self.panes()
+        panes = every if self.zoomed else [p for p in every if p.display and p.region]
+        if not panes:
+            return
+        here = panes.index(self.focused) if self.focused in panes else -step
+        chosen = panes[(here + step) % len(panes)]
+        if self.zoomed:
+            self.zoom(chosen)
+        chosen.focus()
+
+    def zoom(self, pane: Widget | None) -> None:
+        """Show one pane alone, or all again."""
+        self.zoomed = pane
+        self.set_class(pane is not None, "-zoomed")
+        kept = set(pane.ancestors_with_self) if pane else set()
+        for widget in self.query("#body *"):
+            widget.set_class(widget in kept, "-kept")
+
+    def text_to_copy(self) -> str:
+        """What `copy` takes when it is not the ssh command."""
+        focused = self.focused
+        return focused.text if isinstance(focused, LineWidget) else ""

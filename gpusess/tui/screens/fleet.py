@@ -1,0 +1,188 @@
+"""The Fleet screen: all sessions in a table, and a preview of the one under the cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+
+from gpusess.sessions.board import SessionView
+from gpusess.tui import fmt, status
+from gpusess.tui.keys import bindings
+from gpusess.tui.panes.accuracy import AccuracyChart
+from gpusess.tui.panes.preview import Preview
+from gpusess.tui.panes.progress import time_left
+from gpusess.tui.scene import Scene
+from gpusess.tui.screens.base import CockpitScreen
+from gpusess.tui.spans import Line, width
+from gpusess.tui.widgets.filter_line import FilterLine
+from gpusess.tui.widgets.meter import bar
+from gpusess.tui.widgets.row_table import Column, RowTable
+
+COLUMNS = (
+    Column("STATE", 12, 12, 0),
+    Column("NAME", 11, 24, 0),
+    Column("GPU", 10, 14, 4),
+    Column("PHASE", 9, 22, 7),
+    Column("JOB", 11, 26, 8),
+    Column("PROGRESS", 11, 11, 2),
+    Column("ETA", 7, 8, 3, "right"),
+    Column("RESULT", 13, 14, 1, stretch=True),
+    Column("LOAD", 4, 4, 9, "right"),
+    Column("$/H", 6, 6, 5, "right"),
+    Column("SPENT", 6, 8, 6, "right"),
+    Column("PROVIDER", 10, 12, 10),
+    Column("AGE", 7, 7, 11, "right"),
+)
+
+_MEASURED = 60
+"""Rows whose cells decide how wide a column may grow."""
+
+_EMPTY: list[Line] = [
+    [],
+    [("  No sessions yet.", "bold")],
+    [],
+    [("  gpusess demo", "data bold"), ("       shows the whole way on this computer", "dim")],
+    [("  gpusess up SPEC", "data bold"), ("    starts yours", "dim")],
+]
+
+
+def row_cells(session: SessionView) -> list[Line]:
+    """One session as a row of the table; a session that has ended is dim."""
+    row, run = session.row, session.run
+    cells: list[Line] = [
+        status.of(session).line(),
+        [(row.name, "bold")],
+        [(status.gpu(session), "")],
+        status.phase(session),
+        [(run.row.name if run else row.job, "")],
+        _progress(session),
+        [(fmt.clock(time_left(session, run)) if run else fmt.NONE, "")],
+        status.result(session),
+        [(status.load(session), "")],
+        [(f"{row.price:.2f}" if session.bills else fmt.NONE, "")],
+        [(f"{session.spent:.2f}", "")],
+        [(row.provider, "dim")],
+        [(fmt.age(session.now - row.created), "dim")],
+    ]
+    if session.kind != "done":
+        return cells
+    return [[(text, "dim" if ink != "faint" else ink) for text, ink in cell] for cell in cells]
+
+
+def _progress(session: SessionView) -> Line:
+    run = session.run
+    if not run or not run.state.total:
+        return []
+    share = run.state.done / run.state.total
+    ink = "err" if session.kind == "failed" else "warn" if session.stale is not None else "ok"
+    return [*bar(share, 6, ink), (f" {share * 100:>3.0f}%", "")]
+
+
+def passes(session: SessionView, text: str) -> bool:
+    """Whether every word of a filter is somewhere in the session's row, and no `!word` is."""
+    there = " ".join(part for cell in row_cells(session) for part, _ in cell).lower()
+    there += f" {session.row.job} {session.run.state.model if session.run else ''}".lower()
+    return all(
+        (word[1:] not in there) if word[0] == "!" else (word in there) for word in text.lower().split()
+    )
+
+
+class FleetScreen(CockpitScreen):
+    """Rows keep their session: the cursor stays with the session when rows come and go."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("fleet")
+
+    def __init__(self) -> None:
+        super().__init__("fleet")
+        self.marked: set[str] = set()
+        self._shown: Sequence[SessionView] = ()
+        self._filter = ""
+        self._wide = [0] * len(COLUMNS)
+
+    @property
+    def table(self) -> RowTable:
+        return self.query_one(RowTable)
+
+    def compose_body(self) -> ComposeResult:
+        yield RowTable(COLUMNS, id="sessions")
+        yield FilterLine("/", "words of a row, !word for rows without it")
+        with Horizontal(id="below"):
+            yield Preview(id="preview")
+            yield AccuracyChart(id="chart")
+
+    def show(self, scene: Scene) -> None:
+        fleet = scene.fleet.sessions
+        if not self.query("#below"):
+            return  # not composed yet: the panes take the app's scene when they are
+        self._shown = [s for s in fleet if passes(s, self._filter)] if self._filter else fleet
+        if self._shown and scene.session and scene.session.row.id not in {s.row.id for s in self._shown}:
+            # What keys act on is always a row that can be seen.
+            self.cockpit.look_at(self._shown[0].row.id)
+            return
+        self._show_table(scene)
+        self.query_one("#below").set_class(not fleet, "-none")
+        run = scene.run
+        for chart in self.query(AccuracyChart):
+            chart.set_class(not run or not run.state.curve, "-none")
+        super().show(scene)
+
+    def on_row_table_moved(self, message: RowTable.Moved) -> None:
+        self.cockpit.look_at(self._shown[message.row].row.id)
+
+    def on_row_table_opened(self, _: RowTable.Opened) -> None:
+        self.action_open_row()
+
+    def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
+        self._filter = message.text.strip()
+        self.cockpit.tick()
+
+    def action_open_row(self) -> None:
+        if self._shown:
+            self.cockpit.action_open("run")
+
+    def action_filter(self) -> None:
+        self.query_one(FilterLine).open()
+
+    def action_mark(self) -> None:
+        if self._shown:
+            self.marked ^= {self._shown[self.table.cursor].row.id}
+            self.cockpit.tick()
+
+    def go_back(self) -> bool:
+        return super().go_back() or self.query_one(FilterLine).clear()
+
+    def _show_table(self, scene: Scene) -> None:
+        table, shown = self.table, self._shown
+        nothing = [[], [("  No session passes this filter.", "dim"), ("  esc clears it", "dim")]]
+        table.empty = nothing if scene.fleet.sessions else _EMPTY
+        marked = frozenset(i for i, s in enumerate(shown) if s.row.id in self.marked)
+        table.columns = self._columns(shown)
+        table.set_rows(len(shown), lambda i: row_cells(shown[i]), marked)
+        table.entitle(self._title(scene))
+        self.set_class(not scene.fleet.sessions, "-empty")
+        rows = len(shown) + 2 if shown else 4
+        whole = not scene.fleet.sessions or table.has_class("-kept")
+        table.styles.height = "1fr" if whole else rows
+        if scene.session:
+            table.select(
+                next((i for i, s in enumerate(shown) if s.row.id == scene.session.row.id), table.cursor)
+            )
+
+    def _columns(self, shown: Sequence[SessionView]) -> list[Column]:
+        """Columns that grow no wider than what they hold; they never shrink, so that nothing jumps."""
+        for session in shown[:_MEASURED]:
+            for i, cell in enumerate(row_cells(session)):
+                self._wide[i] = max(self._wide[i], width(cell))
+        return [
+            replace(c, most=max(c.least, min(c.most, w))) for c, w in zip(COLUMNS, self._wide, strict=True)
+        ]
+
+    def _title(self, scene: Scene) -> str:
+        every, shown = len(scene.fleet.sessions), len(self._shown)
+        title = f"Sessions  {every}" if every == shown else f"Sessions  {shown} of {every}"
+        return f"{title}   ■ {len(self.marked)} marked" if self.marked else title

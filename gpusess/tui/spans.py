@@ -1,0 +1,98 @@
+"""Lines as panes make them: lists of (text, ink). Plain data that a test can read; text in it is never
+markup, and whatever is not printable is taken out before it reaches a terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.content import Content
+from textual.strip import Strip
+
+from gpusess.analysis.text import clean
+from gpusess.tui.theme import Inks, to_ascii
+
+Span = tuple[str, str]
+Line = list[Span]
+Align = Literal["left", "right"]
+
+
+def width(line: Line) -> int:
+    """Cells that the line takes."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def plain(line: Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def crop(line: Line, cells: int) -> Line:
+    """At most `cells` cells; what is cut off leaves an ellipsis."""
+    safe = [(text if text.isprintable() else clean(text), ink) for text, ink in line]
+    if width(safe) <= cells:
+        return safe
+    cropped: Line = []
+    left = cells - 1
+    for text, ink in safe:
+        size = cell_len(text)
+        if size > left:
+            cropped.append((set_cell_size(text, max(0, left)) + "…" * (cells > 0), ink))
+            break
+        cropped.append((text, ink))
+        left -= size
+    return cropped
+
+
+def fit(line: Line, cells: int, align: Align = "left") -> Line:
+    """Exactly `cells` cells."""
+    cropped = crop(line, cells)
+    gap = cells - width(cropped)
+    if gap <= 0:
+        return cropped
+    padding = (" " * gap, "")
+    return [padding, *cropped] if align == "right" else [*cropped, padding]
+
+
+def spread(left: Line, right: Line, cells: int) -> Line:
+    """`left` at the left end and `right` at the right end; `left` is cut where they would touch."""
+    room = cells - width(right)
+    return [*fit(left, max(0, room - 1)), (" ", ""), *right] if room > 1 else fit(left, cells)
+
+
+def joined(parts: Iterable[Line], separator: str = "  ", ink: str = "faint") -> Line:
+    """The parts that are not empty, with a separator between them."""
+    line: Line = []
+    for part in parts:
+        if part:
+            line += [(separator, ink), *part] if line else part
+    return line
+
+
+def wrapped(text: str, ink: str, cells: int, rows: int) -> list[Line]:
+    """Words over at most `rows` lines; the last one is cut."""
+    lines: list[str] = [""]
+    for word in clean(text).split():
+        if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(word) > cells and len(lines) < rows:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".lstrip()
+    return [crop([(line, ink)], cells) for line in lines]
+
+
+def title(text: str, inks: Inks, pad: str = " ") -> Content:
+    """The title in a pane's rule: plain text, never markup, with the air that Textual gives boxes only."""
+    shown = clean(text)
+    return Content(f"{pad}{to_ascii(shown) if inks.ascii else shown}{pad}")
+
+
+def to_strip(line: Line, inks: Inks, cells: int, base: Style, background: str = "") -> Strip:
+    """What a terminal gets. `base` fills what no ink says; `background` is an ink under the whole line."""
+    segments = []
+    for text, ink in fit(line, cells):
+        shown = to_ascii(text) if inks.ascii else text
+        segments.append(Segment(shown, base + inks(f"{ink} {background}" if background else ink)))
+    return Strip(segments, cells)

@@ -1,0 +1,93 @@
+"""One line of typed text for a filter or a search. Smaller than a general input, and nothing in it blinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from gpusess.tui.scene import Scene
+from gpusess.tui.spans import Line
+from gpusess.tui.widgets.pane import Pane
+
+
+class FilterLine(Pane):
+    """Hidden until `open`. While it has the focus it takes every printable key."""
+
+    @dataclass
+    class Changed(Message):
+        """The text is another one; empty: no filter."""
+
+        text: str
+
+    @dataclass
+    class Done(Message):
+        """The focus goes back to the list; the filter stays."""
+
+    def __init__(self, prompt: str, hint: str) -> None:
+        super().__init__(id="filter", classes="-none")
+        self.value = ""
+        self._prompt = prompt
+        self._hint = hint
+        self._back_to: Widget | None = None
+
+    def open(self) -> None:
+        self._back_to = self.screen.focused if self.screen.focused is not self else self._back_to
+        self.remove_class("-none")
+        self.focus()
+
+    def clear(self) -> bool:
+        """Drop the filter; False where there was none."""
+        if self.has_class("-none"):
+            return False
+        self._change("")
+        self.add_class("-none")
+        if self._back_to:
+            self._back_to.focus()
+        return True
+
+    def show(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def render_line(self, y: int) -> Strip:
+        cursor = [("█", "data")] if self.has_focus else []
+        hint = "" if self.value else f" {self._hint}"
+        line: Line = [(f" {self._prompt} ", "data bold"), (self.value, "bold"), *cursor, (hint, "dim")]
+        self._lines = [line]
+        return super().render_line(y)
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            self._accept()
+        elif event.key == "escape":
+            self.clear()
+        elif event.key == "backspace":
+            self._change(self.value[:-1])
+        elif event.key == "ctrl+u":
+            self._change("")
+        elif event.is_printable and event.character:
+            self._change(self.value + event.character)
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        self._change(self.value + " ".join(event.text.split()))
+        event.stop()
+
+    def _accept(self) -> None:
+        if not self.value:
+            self.clear()
+        elif self._back_to:
+            self._back_to.focus()
+        self.post_message(self.Done())
+
+    def _change(self, text: str) -> None:
+        if text != self.value:
+            self.value = text
+            self.post_message(self.Changed(text))
+        self.refresh()

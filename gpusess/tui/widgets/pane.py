@@ -1,0 +1,104 @@
+"""The base of all panes: it asks a pure function for its lines, and sends only those rows to the terminal
+that have changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from gpusess.tui.scene import Scene
+from gpusess.tui.spans import Line, plain, title, to_strip
+
+if TYPE_CHECKING:
+    from gpusess.tui.app import CockpitApp
+
+
+class Pane(Widget, can_focus=True):
+    """A titled area with lines. Subclasses say what they show (`key`) and how (`draw`)."""
+
+    TITLE_PAD: ClassVar[str] = " "
+    """Textual pads the title of a whole box itself, but not that of a rule."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._lines: list[Line] = []
+        self._title = ""
+        self._shown: Hashable = None
+        self._scene: Scene | None = None
+        self.redrawn = 0
+        """Rows that were sent to the terminal: what tests count."""
+
+    @property
+    def cockpit(self) -> CockpitApp:
+        return cast("CockpitApp", self.app)
+
+    @property
+    def text(self) -> str:
+        """What the pane says, as plain text."""
+        return "\n".join(plain(line).rstrip() for line in self._lines).rstrip()
+
+    def key(self, scene: Scene) -> Hashable:
+        """Two scenes with equal keys look the same. Default: redraw once a second and on every change."""
+        session = scene.session.row.id if scene.session else None
+        return scene.fleet.version, scene.second, session
+
+    def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        """The lines for a content area of that size."""
+        raise NotImplementedError
+
+    def entitle(self, text: str) -> None:
+        """Set the title in the pane's upper rule. Plain text: a name is never markup."""
+        if text != self._title:
+            self._title = text
+            self.border_title = title(text, self.cockpit.inks, self.TITLE_PAD)
+
+    def show(self, scene: Scene) -> None:
+        """Take a new scene; costs next to nothing where nothing has changed."""
+        self._scene = scene
+        if not self.display or not self.size:
+            return
+        key = (self.key(scene), self.size)
+        if key != self._shown:
+            self._shown = key
+            self._replace(self.draw(scene, *self.size))
+
+    def redraw(self) -> None:
+        """Draw again although the scene is the same (a setting of the pane has changed)."""
+        self._shown = None
+        if self._scene:
+            self.show(self._scene)
+
+    def forget(self) -> None:
+        """Draw every row anew: the theme has changed."""
+        self._lines = []
+        self.redraw()
+        self.refresh()
+
+    def claim(self, rows: int) -> None:
+        """Be so many rows high, the title not counted; a zoomed pane has the whole body."""
+        self.styles.height = "1fr" if self.has_class("-kept") else rows
+
+    def on_resize(self) -> None:
+        self._scene = self._scene or self.cockpit.scene
+        self.redraw()
+
+    def render_line(self, y: int) -> Strip:
+        line = self._lines[y] if y < len(self._lines) else []
+        return to_strip(line, self.cockpit.inks, self.size.width, self.rich_style)
+
+    def _replace(self, lines: list[Line]) -> None:
+        old, self._lines = self._lines, lines
+        rows = max(len(old), len(lines))
+        changed = [y for y in range(rows) if _at(old, y) != _at(lines, y)]
+        self.redrawn += len(changed)
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+
+def _at(lines: list[Line], y: int) -> Line | None:
+    return lines[y] if y < len(lines) else None

@@ -1,0 +1,208 @@
+"""A table that asks for the rows it shows and for no others, so that a million of them cost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from gpusess.tui.keys import bindings
+from gpusess.tui.spans import Align, Line, fit, plain, title, to_strip
+
+if TYPE_CHECKING:
+    from gpusess.tui.app import CockpitApp
+
+Cells = Sequence[Line]
+RowGetter = Callable[[int], Cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`rank` 0 stays longest when the table gets narrow; room that is left grows columns up to `most`."""
+
+    title: str
+    least: int
+    most: int
+    rank: int
+    align: Align = "left"
+    stretch: bool = False
+    """Takes the room that no other column wants."""
+
+
+def widths(columns: Sequence[Column], room: int, gap: int = 2) -> list[tuple[int, int]]:
+    """(index, cells) of the columns that fit into `room` cells with `gap` between them, in their order."""
+    kept = list(range(len(columns)))
+
+    def needed() -> int:
+        return sum(columns[i].least for i in kept) + gap * (len(kept) - 1)
+
+    while len(kept) > 1 and needed() > room:
+        kept.remove(max(kept, key=lambda i: columns[i].rank))
+    spare = max(0, room - needed())
+    cells = {i: columns[i].least for i in kept}
+    for i in sorted(kept, key=lambda i: columns[i].rank):
+        extra = min(spare, columns[i].most - columns[i].least)
+        cells[i] += extra
+        spare -= extra
+    for i in kept:
+        if columns[i].stretch:
+            cells[i] += spare
+            spare = 0
+    return [(i, cells[i]) for i in kept]
+
+
+class RowTable(ScrollView, can_focus=True):
+    """A header and rows, with a cursor and marks. It keeps no rows: `rows(i)` gives the cells of one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("list")
+
+    @dataclass
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        row: int
+
+    @dataclass
+    class Opened(Message):
+        """A row was clicked that had the cursor already."""
+
+        row: int
+
+    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.columns = columns
+        self.count = 0
+        self.cursor = 0
+        self.marked: frozenset[int] = frozenset()
+        self.empty: list[Line] = []
+        """Shown in the place of rows where there are none."""
+        self.redrawn = 0
+        self._title = ""
+        self._rows: RowGetter = lambda _: []
+        self._drawn: dict[int, list[Line]] = {}
+
+    @property
+    def text(self) -> str:
+        """The visible rows, as plain text."""
+        return "\n".join(plain(self._line(y)).rstrip() for y in range(self.size.height)).rstrip()
+
+    def set_rows(self, count: int, rows: RowGetter, marked: frozenset[int] = frozenset()) -> None:
+        """Take a new state of the rows; only visible rows that look different are drawn again."""
+        self._rows, self.marked = rows, marked
+        if count != self.count:
+            self.count = count
+            self.virtual_size = Size(0, count + 1)
+            self.cursor = min(self.cursor, max(0, count - 1))
+        self._redraw_changed()
+
+    def entitle(self, text: str) -> None:
+        """Set the title in the upper rule, as plain text."""
+        if text != self._title:
+            self._title = text
+            self.border_title = title(text, cast("CockpitApp", self.app).inks)
+
+    def select(self, row: int) -> None:
+        """Put the cursor on a row and scroll there; says nothing to anyone."""
+        row = min(max(0, row), max(0, self.count - 1))
+        if row != self.cursor:
+            self.cursor = row
+            self._show_cursor()
+            self._redraw_changed()
+
+    def forget(self) -> None:
+        """Draw every row anew: the theme has changed."""
+        self._drawn.clear()
+        self.refresh()
+
+    def action_move(self, step: int) -> None:
+        self._go(self.cursor + step)
+
+    def action_page(self, direction: int) -> None:
+        self._go(self.cursor + direction * max(1, (self.size.height - 1) // 2))
+
+    def action_top(self) -> None:
+        self._go(0)
+
+    def action_bottom(self) -> None:
+        self._go(self.count - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        row = event.y - 1 + self.scroll_offset.y
+        if not 0 <= row < self.count or event.y < 1:
+            return
+        if row == self.cursor:
+            self.post_message(self.Opened(row))
+        self._go(row)
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(0, self.count + 1)
+        self.forget()
+
+    def render_line(self, y: int) -> Strip:
+        if y:
+            self._drawn[y] = [self._line(y)]
+        row = self._row_at(y)
+        here = y > 0 and row == self.cursor and self.count > 0
+        inks = cast("CockpitApp", self.app).inks
+        return to_strip(self._line(y), inks, self.size.width, self.rich_style, "on-cursor" if here else "")
+
+    def _go(self, row: int) -> None:
+        before = self.cursor
+        self.select(row)
+        if self.cursor != before:
+            self.post_message(self.Moved(self.cursor))
+
+    def _show_cursor(self) -> None:
+        visible = max(1, self.size.height - 1)
+        top = self.scroll_offset.y
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + visible:
+            self.scroll_to(y=self.cursor - visible + 1, animate=False, immediate=True)
+
+    @property
+    def _gap(self) -> int:
+        return 2 if self.size.width >= 100 else 1
+
+    def _row_at(self, y: int) -> int:
+        return y - 1 + self.scroll_offset.y
+
+    def _line(self, y: int) -> Line:
+        """The line at screen row `y` of the content: the header stays where it is."""
+        if not self.count:
+            return self.empty[y] if y < len(self.empty) else []
+        fitted = widths(self.columns, self.size.width - 3, self._gap)
+        if y == 0:
+            titles = [[(self.columns[i].title, "dim")] for i in range(len(self.columns))]
+            return [("  ", ""), *self._cells(titles, fitted)]
+        row = self._row_at(y)
+        if row >= self.count:
+            return []
+        gutter = "▌" if row == self.cursor else " "
+        mark = "■" if row in self.marked else " "
+        return [(gutter, "data"), (mark, "warn"), *self._cells(self._rows(row), fitted)]
+
+    def _cells(self, cells: Cells, fitted: list[tuple[int, int]]) -> Line:
+        line: Line = []
+        for i, size in fitted:
+            line += [(" " * self._gap, "")] if line else []
+            line += fit(cells[i], size, self.columns[i].align)
+        return line
+
+    def _redraw_changed(self) -> None:
+        changed = []
+        for y in range(self.size.height):
+            line = [self._line(y)]
+            if self._drawn.get(y) != line:
+                self._drawn[y] = line
+                changed.append(Region(0, y, self.size.width, 1))
+        self.redrawn += len(changed)
+        if changed:
+            self.refresh(*changed)

@@ -1,0 +1,20 @@
+"""The agent's log lines: `2026-01-31T03:30:00.123Z INFO supervisor message`, in UTC."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+
+class _Utc(logging.Formatter):
+    converter = time.gmtime
+
+
+def setup_logging(level: int = logging.INFO) -> None:
+    """Send everything to stderr in the one format that the log views merge by time."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _Utc("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)

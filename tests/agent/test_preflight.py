@@ -1,0 +1,146 @@
+"""The preflight finds the runs that would be invalid, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_agent import models, preflight
+from remote_agent.preflight import Prompts
+from remote_agent.tasks.base import AnswerFormat, Sample
+from remote_agent.tasks.word_problems import WordProblems
+
+
+class Tokens:
+    """A tokenizer of words: known markers are single tokens, all else falls into characters."""
+
+    def __init__(
+        self, known: Sequence[str], begin: int | None = None, adds: bool = False, cue: str = "A:"
+    ) -> None:
+        self.known, self.bos_token_id, self.bos_token, self._adds, self._cue = known, begin, "<s>", adds, cue
+        self.pad_token_id: int | None = 0
+        self.pad_token = "<pad>"
+        self.padding_side = "left"
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, Any]:
+        ids = [self.known.index(text) + 100] if text in self.known else [ord(c) for c in text]
+        return {"input_ids": [self.bos_token_id, *ids] if add_special_tokens and self._adds else ids}
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        return [chr(i) for i in ids]
+
+    def apply_chat_template(self, turns: Any, tokenize: bool, add_generation_prompt: bool) -> str:
+        return f"U: {turns[0]['content']}\n" + (self._cue if add_generation_prompt else "")
+
+
+def rendered(text: str, question: str = "q", length: int = 10) -> Prompts:
+    return Prompts([Sample("s-1", question, "1")], [text], [length])
+
+
+def test_markers_in_pieces_end_the_run_and_are_named() -> None:
+    text = "<|user|>q<|end|>"
+    assert preflight.markers(Tokens(["<|user|>", "<|end|>"]), rendered(text)).status == "ok"
+    found = preflight.markers(Tokens(["<|user|>"]), rendered(text))
+    assert found.status == "fail"
+    assert "<|end|> is no token" in found.message
+    assert "7 pieces (< | e n d | >)" in found.message
+    assert preflight.markers(Tokens([]), rendered("[INST] q [/INST]")).status == "warn"
+    assert (
+        preflight.markers(Tokens([]), rendered("what is <|x|>?", question="what is <|x|>?")).status == "warn"
+    )
+
+
+def test_a_doubled_or_missing_begin_token() -> None:
+    begin = ord("^")
+    assert preflight.begin_token(Tokens([], begin), "^^U: q").status == "fail"
+    assert preflight.begin_token(Tokens([], begin), "^U: q").status == "ok"
+    assert preflight.begin_token(Tokens([], begin, adds=True), "U: q").status == "warn"
+    assert preflight.begin_token(Tokens([], None), "U: q").status == "ok"
+
+
+def test_a_template_without_a_cue() -> None:
+    assert preflight.cue(Tokens([]), rendered("U: q\nA:")).status == "ok"
+    assert preflight.cue(Tokens([], cue=""), rendered("U: q\n")).status == "warn"
+
+
+def test_padding_vocabulary_and_context() -> None:
+    right = Tokens([])
+    right.padding_side = "right"
+    assert preflight.padding(right).status == "fail"
+    none = Tokens([])
+    none.pad_token_id = None
+    assert preflight.padding(none).status == "fail"
+    assert preflight.vocabulary(101, 100).status == "fail"
+    assert preflight.vocabulary(100, 128).status == "ok"
+    assert preflight.context_window(rendered("q", length=90), 10, 100).status == "ok"
+    long = preflight.context_window(rendered("q", length=91), 10, 100)
+    assert long.status == "fail"
+    assert "s-1 needs 101 tokens" in long.message
+
+
+def test_memory_and_disk() -> None:
+    gib = 1 << 30
+    assert [preflight.memory(w * gib, 10 * gib).status for w in (1, 9, 11)] == ["ok", "warn", "fail"]
+    assert preflight.memory(None, gib).status == "ok"
+    assert [preflight.disk(f).status for f in (gib * 2, gib // 2, 1 << 20)] == ["ok", "warn", "fail"]
+
+
+def test_few_samples_are_warned_of_with_the_band_to_expect() -> None:
+    few = preflight.sample_size(30)
+    assert few.status == "warn"
+    assert "±18 points" in few.message
+    assert preflight.sample_size(100).status == "ok"
+
+
+def test_a_format_that_is_asked_for_but_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WordProblems, "format", AnswerFormat("End with ####", "#### {}", ("boxed",)))
+    assert preflight.answer_format(WordProblems()).status == "fail"
+
+
+def test_a_template_that_drops_the_question() -> None:
+    task = WordProblems()
+    assert preflight.asked(task, rendered(f"q {task.format.instruction}")).status == "ok"
+    dropped = preflight.asked(task, rendered("U: hello", question="How many?"))
+    assert dropped.status == "fail"
+    assert "s-1 lacks 'How many?'" in dropped.message
+
+
+def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(preflight.ENGINE_NEEDS, "transformers", ("no_such_package>=1",))
+    found = preflight.packages("transformers")
+    assert found.status == "fail"
+    assert "pip install 'no_such_package>=1'" in found.message
+
+
+def test_models_are_found_or_the_tries_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPUSESS_CACHE", str(tmp_path))
+    monkeypatch.setattr(models, "hub_within_reach", lambda: False)
+    with pytest.raises(models.ModelUnavailable, match=r"Tried: the model hub: .*Next: sync a model folder"):
+        models.resolve("org/name")
+    with pytest.raises(models.ModelUnavailable, match="no model folder /nowhere/x"):
+        models.resolve("/nowhere/x")
+    folder = tmp_path / "models" / "org--name"
+    folder.mkdir()
+    with pytest.raises(models.ModelUnavailable, match=r"no config\.json"):
+        models.resolve("org/name")
+    (folder / "config.json").write_text("{}")
+    assert models.resolve("org/name") == folder
+    assert models.resolve(str(folder)) == folder
+
+
+def test_a_fetch_that_fails_leaves_nothing_that_passes_for_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUSESS_CACHE", str(tmp_path))
+
+    def half(model: str, revision: str | None, folder: Path) -> dict[str, str]:
+        (folder / "model.safetensors").write_text("half")
+        raise models.ModelUnavailable("the link broke")
+
+    monkeypatch.setattr(models, "_from_hub", half)
+    with pytest.raises(models.ModelUnavailable, match="the link broke"):
+        models.resolve("org/name")
+    assert [p.name for p in (tmp_path / "models").iterdir()] == [".org--name.lock"]

@@ -1,0 +1,68 @@
+"""What the screens look like, as pictures. After a wanted change: `pytest tests/tui --snapshot-update`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from .conftest import MakeApp
+from .test_app import settled
+
+SnapCompare = Any
+
+SMALL, WIDE, LARGE = (80, 24), (120, 40), (200, 60)
+
+
+def _press(*keys: str) -> Any:
+    async def run(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        await settled(pilot)
+
+    return run
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("screen", ["fleet", "run", "logs"])
+def test_screens(snap_compare: SnapCompare, make_app: MakeApp, screen: str, size: tuple[int, int]) -> None:
+    keys = {"fleet": ("1", "j", "j"), "run": (), "logs": ("3",)}[screen]
+    app = make_app(session_id=None if screen == "fleet" else "s-amber")
+    assert snap_compare(app, terminal_size=size, run_before=_press(*keys))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"theme": "light"}, {"ascii": True}, {"theme": "ansi"}], ids=["light", "ascii", "ansi"]
+)
+def test_run_in_other_looks(snap_compare: SnapCompare, make_app: MakeApp, settings: dict[str, Any]) -> None:
+    app = make_app(session_id="s-amber", **settings)
+    assert snap_compare(app, terminal_size=WIDE, run_before=_press())
+
+
+def test_run_large(snap_compare: SnapCompare, make_app: MakeApp) -> None:
+    assert snap_compare(make_app(session_id="s-amber"), terminal_size=LARGE, run_before=_press())
+
+
+def test_run_without_colour(
+    snap_compare: SnapCompare, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app(session_id="s-amber", theme="auto")
+    assert snap_compare(app, terminal_size=WIDE, run_before=_press())
+
+
+@pytest.mark.parametrize("keys", [("x",), ("q",), ("question_mark",)], ids=["terminate", "quit", "help"])
+def test_dialogs(snap_compare: SnapCompare, make_app: MakeApp, keys: tuple[str, ...]) -> None:
+    app = make_app(session_id="s-amber")
+    assert snap_compare(app, terminal_size=SMALL, run_before=_press(*keys))
+
+
+def test_too_small(snap_compare: SnapCompare, make_app: MakeApp) -> None:
+    assert snap_compare(make_app(), terminal_size=(50, 12), run_before=_press())
+
+
+def test_failed_session(snap_compare: SnapCompare, make_app: MakeApp) -> None:
+    assert snap_compare(make_app(session_id="s-frost"), terminal_size=WIDE, run_before=_press())

@@ -1,0 +1,285 @@
+"""A small fleet as it lies on disk: a store, mirrors and logs, made by a frozen clock. One session runs at
+62%, one boots, one has failed and still bills, one is done. Nothing here is random.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gpusess import paths
+from gpusess.errors import GpusessError
+from gpusess.sessions.board import Board
+from gpusess.sessions.driver_lock import lock_path
+from gpusess.sessions.states import State
+from gpusess.sessions.store import Store
+from remote_agent.journal import encode
+
+NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC).timestamp()
+
+CATEGORIES = {"multi-step": 620, "arithmetic": 412, "fractions": 171, "rates": 116}
+_SHARE = {"multi-step": 58, "arithmetic": 74, "fractions": 52, "rates": 61}
+
+
+@dataclass
+class Clock:
+    """Stands still until it is moved."""
+
+    now: float = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeIntents:
+    """Records what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.refuse: GpusessError | None = None
+        self.argv: list[str] | None = ["ssh", "-p", "2222", "ubuntu@192.0.2.7"]
+
+    def terminate(self, session_id: str, pull_first: bool) -> None:
+        self._take("terminate", session_id, pull_first)
+
+    def stop_run(self, session_id: str, run_id: str) -> None:
+        self._take("stop_run", session_id, run_id)
+
+    def resume(self, session_id: str) -> None:
+        self._take("resume", session_id)
+
+    def ssh_argv(self, session_id: str) -> list[str] | None:
+        return self.argv
+
+    def _take(self, *what: Any) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.asked.append(what)
+
+
+@dataclass
+class World:
+    """The fleet with the handles that a test needs to change it."""
+
+    clock: Clock
+    store: Store
+    locks: list[int] = field(default_factory=list)
+    seq: dict[Path, int] = field(default_factory=dict)
+
+    def board(self) -> Board:
+        return Board(self.store, self.clock)
+
+    def drive(self, session_id: str) -> None:
+        """Hold the driver's lock, as a driving process would."""
+        path = lock_path(session_id)
+        paths.private_dir(path.parent)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self.locks.append(fd)
+
+    def let_go(self) -> None:
+        for fd in self.locks:
+            os.close(fd)
+        self.locks.clear()
+
+    def session(
+        self, id: str, name: str, states: list[tuple[State, float]], runs: list[str], **changes: Any
+    ) -> None:
+        """A session that went through `states` at so many seconds before now."""
+        first = states[0][1]
+        self.clock.now = NOW - first
+        self.store.add_session(
+            id=id,
+            name=name,
+            job=runs[0],
+            provider=changes.pop("provider", "lambda"),
+            spec="",
+            spec_path="eval.yaml",
+            options={},
+            runs=[(f"{id}-{i}", run) for i, run in enumerate(runs)],
+        )
+        for state, before in states[1:]:
+            self.clock.now = NOW - before
+            self.store.move(id, state)
+        self.clock.now = NOW
+        self.store.update(id, **changes)
+
+    def write(
+        self, session_id: str, run_id: str, name: str, records: list[tuple[float, dict[str, Any]]]
+    ) -> None:
+        """Append records (seconds before now, record) to a mirror."""
+        path = paths.run_dir(session_id, run_id) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seq = self.seq.get(path, 0)
+        with path.open("ab") as file:
+            for before, record in records:
+                file.write(encode(record, seq, NOW - before))
+                seq += 1
+        self.seq[path] = seq
+
+    def log(self, session_id: str, run_id: str, name: str, lines: list[tuple[float, str, str]]) -> None:
+        """Append log lines (seconds before now, level, text) as the agent writes them."""
+        folder = paths.run_dir(session_id, run_id) if run_id else paths.session_dir(session_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / name).open("a", encoding="utf-8") as file:
+            for before, level, text in lines:
+                stamp = datetime.fromtimestamp(NOW - before, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+                file.write(f"{stamp}Z {level} agent {text}\n")
+
+
+OFFER_H100 = {"name": "gpu_1x_h100_sxm5", "gpu": "H100 SXM", "gpus": 1, "region": "us-east-1"}
+OFFER_A100 = {"name": "gpu_2x_a100", "gpu": "A100 80G", "gpus": 2, "region": "us-west-2"}
+OFFER_CPU = {"name": "local-cpu", "gpu": "", "gpus": 0, "region": "here"}
+
+S = State
+
+
+def build(home: Path) -> World:
+    """The whole fleet."""
+    clock = Clock()
+    world = World(clock, Store(home / "gpusess.db", clock))
+    _done(world)
+    _failed(world)
+    _booting(world)
+    _running(world)
+    return world
+
+
+def _running(world: World) -> None:
+    way = [
+        (S.REQUESTED, 1700),
+        (S.LAUNCHING, 1699),
+        (S.BOOTING, 1678),
+        (S.CONNECTING, 1570),
+        (S.PREPARING, 1566),
+    ]
+    way += [(S.READY, 1440), (S.RUNNING, 1439)]
+    world.session(
+        "s-amber", "amber-finch", way, ["gsm8k-8shot", "svamp"],
+        offer=OFFER_H100, price=2.49, launched=NOW - 1699, instance_id="i-1",
+    )  # fmt: skip
+    world.store.update_run("s-amber-0", status="running", started=NOW - 1439)
+    world.drive("s-amber")
+    world.write(
+        "s-amber", "s-amber-0", "journal.jsonl", list(evaluation(total=1319, done=818, start=1400, pace=1.7))
+    )
+    world.write("s-amber", "s-amber-0", "events.jsonl", list(heartbeats(1430, 2, every=5)))
+    world.log("s-amber", "", "driver.log", [(1560, "INFO", "connected to 192.0.2.7, host key matches")])
+    world.log(
+        "s-amber", "", "setup.log", [(1500, "INFO", "agent 8f3a21 unpacked"), (1452, "INFO", "engine ready")]
+    )
+    world.log("s-amber", "s-amber-0", "supervisor.log", [(1439, "INFO", "worker 4711 started, attempt 1")])
+    world.log("s-amber", "s-amber-0", "worker.log", _worker_log())
+
+
+def _worker_log() -> list[tuple[float, str, str]]:
+    lines = [
+        (1438 - i * 20, "INFO", f"batch {i + 1}: 16 prompts, {2100 + i * 37 % 400} tokens") for i in range(70)
+    ]
+    lines.insert(30, (830.5, "WARNING", "preempted 1 request (KV cache 98.9%)"))
+    return lines
+
+
+def evaluation(
+    *, total: int, done: int, start: float, pace: float, ok: int = 62
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """The journal of an evaluation whose accuracy settles near `ok` percent."""
+    model = "Qwen/Qwen2.5-1.5B-Instruct"
+    yield start + 30, {"kind": "opened", "attempt": 1, "pid": 4711, "agent": "8f3a21", "repaired": 0}
+    yield start + 29, {"kind": "phase", "name": "preflight", "detail": ""}
+    yield (
+        start + 28,
+        {"kind": "check", "name": "template", "status": "ok", "message": "the chat template is used"},
+    )
+    text = "9 of 16 probe answers end without the answer marker"
+    yield start + 28, {"kind": "check", "name": "format", "status": "warn", "message": text}
+    yield start + 20, {
+        "kind": "planned", "task": "gsm8k", "samples": total, "candidates": 1, "total": total,
+        "categories": CATEGORIES, "plan_sha": "ab", "data": "test", "model": model, "engine": "vllm",
+        "dtype": "bfloat16", "headline": "last number",
+    }  # fmt: skip
+    yield start + 1, {"kind": "phase", "name": "evaluate", "detail": ""}
+    names = [name for name, n in CATEGORIES.items() for _ in range(n)]
+    for i in range(done):
+        if i % 16 == 0:
+            yield start - i * pace, {"kind": "begin", "keys": [[f"q{j}", 0] for j in range(i, i + 16)]}
+        name = names[i * 997 % len(names)]
+        yield start - (i + 1) * pace, result(i, name, (i * 7919 + i * i * 31) % 100 < _SHARE[name] + ok - 62)
+
+
+def result(i: int, category: str, right: bool) -> dict[str, Any]:
+    verdict = "right" if right else "no_answer" if i % 37 == 5 else "wrong"
+    reason = "parsed" if verdict != "no_answer" else "truncated" if i % 2 else "unparsed"
+    return {
+        "kind": "result", "task": "gsm8k", "sample": f"q{i}", "candidate": 0, "category": category,
+        "verdict": verdict, "reason": reason, "extracted": "1", "rule": "last", "disagree": i % 211 == 7,
+        "gold": "1", "completion": "so 1", "prompt_sha": "c", "tokens_in": 900, "tokens_out": 180 + i * 53 % 140,
+        "finish": "stop", "seconds": 1.0,
+    }  # fmt: skip
+
+
+def heartbeats(start: float, end: float, every: float) -> Iterator[tuple[float, dict[str, Any]]]:
+    before = start
+    i = 0
+    while before >= end:
+        gpu = {
+            "index": 0, "name": "H100", "util": 88.0 + i * 7 % 12, "mem_used": (66 << 30) + (i * 13 % 50 << 26),
+            "mem_total": 80 << 30, "power": 560.0 + i * 29 % 110, "temp": 64.0,
+        }  # fmt: skip
+        cpu = 18.0 + i * 11 % 17
+        yield before, {
+            "kind": "telemetry", "cpu": cpu, "mem_used": 41 << 30, "mem_total": 225 << 30,
+            "disk_free": 412 << 30, "worker_rss": 9 << 30, "gpus": [gpu],
+        }  # fmt: skip
+        before -= every
+        i += 1
+
+
+def _booting(world: World) -> None:
+    way = [(S.REQUESTED, 96), (S.LAUNCHING, 95), (S.BOOTING, 72)]
+    world.session(
+        "s-dusk", "dusk-swift", way, ["mmlu-pro"],
+        offer=OFFER_A100, price=2.58, launched=NOW - 95, provider="runpod", instance_id="i-2",
+    )  # fmt: skip
+    world.drive("s-dusk")
+
+
+def _failed(world: World) -> None:
+    way = [(S.REQUESTED, 900), (S.LAUNCHING, 899), (S.BOOTING, 870), (S.CONNECTING, 610), (S.FAILED, 310)]
+    world.session(
+        "s-frost", "frost-egret", way, ["svamp"],
+        offer={**OFFER_H100, "gpu": "RTX 4090"}, price=0.34, launched=NOW - 899, provider="vast", instance_id="i-3",
+        error="203.0.113.9:22 refused the connection 5 times",
+        hint="the instance may still boot: r tries again; x gives it back",
+    )  # fmt: skip
+
+
+def _done(world: World) -> None:
+    way = [
+        (S.REQUESTED, 9000),
+        (S.LAUNCHING, 8999),
+        (S.BOOTING, 8975),
+        (S.CONNECTING, 8890),
+        (S.PREPARING, 8885),
+    ]
+    way += [
+        (S.READY, 8700),
+        (S.RUNNING, 8699),
+        (S.DRAINING, 7300),
+        (S.TERMINATING, 7280),
+        (S.TERMINATED, 7262),
+    ]
+    world.session(
+        "s-gale", "gale-petrel", way, ["gsm8k-base"],
+        offer=OFFER_H100, price=2.49, launched=NOW - 8999, ended=NOW - 7262, instance_id="i-4",
+    )  # fmt: skip
+    world.store.update_run("s-gale-0", status="complete", started=NOW - 8699, ended=NOW - 7310)
+    records = list(evaluation(total=660, done=660, start=8650, pace=2.0, ok=71))
+    records.append((7310, {"kind": "finished", "outcome": "complete", "message": ""}))
+    world.write("s-gale", "s-gale-0", "journal.jsonl", records)
+    world.write("s-gale", "s-gale-0", "events.jsonl", list(heartbeats(8690, 7310, every=30)))
