@@ -28,6 +28,12 @@ def cache() -> Path:
     return Path(os.environ.get("GPUSESS_CACHE") or default)
 
 
+def config_file() -> Path:
+    """The user's settings; $GPUSESS_CONFIG names another file."""
+    default = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "gpusess/config.toml"
+    return Path(os.environ.get("GPUSESS_CONFIG") or default)
+
+
 def database() -> Path:
     return home() / "gpusess.db"
 

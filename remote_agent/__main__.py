@@ -49,14 +49,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="remote_agent")
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("supervise", "follow", "status", "stop"):
-        commands.add_parser(name).add_argument("run", type=Path)
+        commands.add_parser(name).add_argument("run", type=_folder)
     work = commands.add_parser("work")
-    work.add_argument("run", type=Path)
+    work.add_argument("run", type=_folder)
     work.add_argument("--after", help="what the worker before this one died of")
     work.add_argument("--blamed", action="store_true", help="its samples in flight may have caused it")
     commands.add_parser("unpack", help="has a parser of its own")
     commands.add_parser("probe")
     return parser
+
+
+def _folder(name: str) -> Path:
+    """Absolute, since the worker starts in another folder."""
+    return Path(name).absolute()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ import sys
 import time
 
 
-class _Utc(logging.Formatter):
-    converter = time.gmtime
-
-
 def setup_logging(level: int = logging.INFO) -> None:
     """Send everything to stderr in the one format that the log views merge by time."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        _Utc("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    form = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
     )
+    form.converter = time.gmtime
+    handler.setFormatter(form)
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -58,14 +59,16 @@ def remaining(plan: Plan, settled: Collection[Pair]) -> list[Item]:
 def batches(
     plan: Plan, lengths: Sequence[int], size: int, settled: Collection[Pair], suspects: Collection[Pair]
 ) -> list[list[Item]]:
-    """What remains, longest prompts first, in batches of at most `size`; suspects last, each alone.
+    """What remains, in batches of at most `size`; suspects last, each alone.
 
     lengths: tokens of each item's prompt, in the plan's order. Similar lengths share a batch, which saves
-    padding, and the longest come first, so that a lack of memory shows at once.
+    padding. The batches come in an order of chance (the plan's own, so the same on every attempt): long
+    prompts tend to be hard ones, and in order of length the accuracy so far would mislead until the end.
     """
     by_length = sorted(range(len(plan.items)), key=lambda i: (-lengths[i], i))
     items = [plan.items[i] for i in by_length]
     whole = [items[at : at + size] for at in range(0, len(items), size)]
+    random.Random(plan.sha).shuffle(whole)
     left = [[item for item in batch if item.key not in settled] for batch in whole]
     together = [[item for item in batch if item.key not in suspects] for batch in left]
     alone = [[item] for batch in left for item in batch if item.key in suspects]
@@ -84,7 +87,7 @@ def _sha(order: Order, task: Task, loaded: LoadedTask) -> str:
         "task": [task.name, task.format.instruction, task.format.rules, order.task.system],
         "examples": [[e.question, e.answer] for e in task.format.examples],
         "samples": [[s.id, s.question, s.gold, s.category] for s in loaded.samples],
-        "model": [order.model, order.revision, order.engine.name, order.engine.dtype],
+        "model": [order.model_id, order.revision, order.engine.name, order.engine.dtype],
         "generate": order.generate.model_dump(mode="json"),
     }
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))

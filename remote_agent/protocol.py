@@ -100,6 +100,8 @@ class Order(Strict):
     kind: Literal["eval"] = "eval"
     model: str
     """A hub id (`org/name`) or a folder on the instance."""
+    model_id: str
+    """What the model is, wherever it lies: its hub id, or the name and content hash of what was sent."""
     revision: str | None = None
     task: TaskSpec
     engine: EngineSpec
@@ -154,6 +156,9 @@ class Planned(BaseModel):
     data: str
     """Where the samples came from, and their SHA-256."""
     model: str
+    """The order's `model_id`."""
+    weights: str = ""
+    """Where the weights, or the recorded completions, came from."""
     engine: str
     dtype: str
     headline: str

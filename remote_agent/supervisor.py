@@ -191,7 +191,10 @@ class Supervisor:
         return next((line for line in reversed(lines) if line.strip()), "none")
 
     def _has_new_results(self, since: int) -> bool:
-        with (self._run / protocol.JOURNAL).open("rb") as file:
+        journal = self._run / protocol.JOURNAL
+        if not journal.exists():  # the worker died before it could open one
+            return False
+        with journal.open("rb") as file:
             file.seek(since)
             return any(b'"kind":"result"' in line or b'"kind":"failed"' in line for line in file)
 

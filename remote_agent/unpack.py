@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tarfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -113,7 +114,7 @@ def _extract(stream: IO[bytes], root: Path) -> tuple[list[Item], str]:
         with tarfile.open(fileobj=_plain(stream), mode="r|", errorlevel=1) as archive:
             items, digest = _manifest(archive)
             _write_files(archive, items, root)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise UnpackError(f"the stream is damaged or ended early ({error})") from None
     # Last, so that no file was ever written through one.
     for item in items:
@@ -124,7 +125,7 @@ def _extract(stream: IO[bytes], root: Path) -> tuple[list[Item], str]:
     return items, digest
 
 
-def _plain(stream: IO[bytes]) -> IO[bytes]:
+def _plain(stream: IO[bytes]) -> io.BufferedIOBase:
     """The stream without gzip. `GzipFile` checks the length and the CRC at the end; tarfile would not."""
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
     if buffered.peek(2)[:2] == b"\x1f\x8b":
@@ -210,12 +211,14 @@ def _make_durable(root: Path) -> None:
 
 
 def _publish(partial: Path, dest: Path) -> None:
+    if is_there(dest):
+        return
     if partial.is_dir():
         partial.chmod(0o755)
     try:
         partial.rename(dest)
     except OSError:
-        # Somebody else was faster, or it was there before. The name is the content: theirs will do.
+        # Somebody else was faster. The name is the content: theirs will do.
         if not is_there(dest):
             raise
     _fsync(dest.parent)
@@ -238,7 +241,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # another user's process
         return True
     return True
 

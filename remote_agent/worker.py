@@ -222,6 +222,7 @@ class Worker:
                 plan_sha=plan.sha,
                 data=loaded.description,
                 model=described.model,
+                weights=described.weights,
                 engine=self._order.engine.name,
                 dtype=described.dtype,
                 headline=self._task.format.headline,

@@ -80,6 +80,7 @@ class RunState:
 
     task: str = ""
     model: str = ""
+    weights: str = ""
     engine: str = ""
     dtype: str = ""
     headline: str = ""
@@ -217,6 +218,7 @@ def _phase(state: RunState, r: Record) -> None:
 
 def _planned(state: RunState, r: Record) -> None:
     state.task, state.model, state.engine, state.dtype = r["task"], r["model"], r["engine"], r["dtype"]
+    state.weights = r.get("weights", "")
     state.headline, state.data, state.total = r["headline"], r["data"], r["total"]
     for name, planned in r["categories"].items():
         state.categories.setdefault(name, Category()).planned = planned

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from gpusess.cli.complete import session_names
 from gpusess.errors import SessionError
 from gpusess.sessions.board import Board, SessionView
+
+if TYPE_CHECKING:
+    from gpusess.tui.settings import TuiSettings
 
 
 @click.command("attach")
@@ -34,7 +39,7 @@ def open_cockpit(session_id: str | None) -> SessionView:
     from gpusess.tui.app import CockpitApp
 
     store = open_store()
-    app = CockpitApp(Board(store), DriverIntents(store), session_id=session_id)
+    app = CockpitApp(Board(store), DriverIntents(store), session_id=session_id, settings=_settings())
     app.run()
     fleet = Board(store).refresh()
     view = fleet.session(session_id) if session_id else next(iter(fleet.sessions), None)
@@ -43,6 +48,20 @@ def open_cockpit(session_id: str | None) -> SessionView:
     if view is None:
         sys.exit(0)
     return view
+
+
+def _settings() -> TuiSettings:
+    """The cockpit's settings. Reading them costs a third of the first paint: only where there are any."""
+    from gpusess import paths
+    from gpusess.tui.settings import TuiSettings
+
+    names = ("GPUSESS_DAILY_BUDGET", "GPUSESS_THEME", "GPUSESS_ASCII", "GPUSESS_KEYS")
+    if not paths.config_file().exists() and not any(name in os.environ for name in names):
+        return TuiSettings()
+    from gpusess.config import load_settings
+
+    found = load_settings()
+    return TuiSettings(found.theme, found.ascii, found.keys, found.daily_budget)
 
 
 def bills_on(burn: float, sessions: int) -> list[str]:

@@ -46,7 +46,9 @@ def command(
         for line in lines:
             click.echo(line)
     if mirror.damage:
-        raise SessionError(mirror.damage, f"`gpusess pull {row.name}` brings a whole copy while the instance lives")
+        raise SessionError(
+            mirror.damage, f"`gpusess pull {row.name}` brings a whole copy while the instance lives"
+        )
     return 0
 
 
@@ -65,7 +67,9 @@ def _verdict(record: Record) -> str:
 def _line(record: Record) -> str:
     if record["kind"] == "failed":
         return f"{record['sample']:<10} failed     {clean(record['error'], 200)}"
-    found = clean(str(record["extracted"]), 24) if record["extracted"] is not None else f"({record['reason']})"
+    found = (
+        clean(str(record["extracted"]), 24) if record["extracted"] is not None else f"({record['reason']})"
+    )
     text = clean(record["completion"].replace("\n", " ⏎ "), 100)
-    mark = "?" if record["disagree"] else " "
-    return f"{record['sample']:<10} {record['verdict']:<9}{mark} {found:>12} / {clean(record['gold'], 12):<12} {text}"
+    mark, gold = "?" if record["disagree"] else " ", clean(record["gold"], 12)
+    return f"{record['sample']:<10} {record['verdict']:<9}{mark} {found:>12} / {gold:<12} {text}"

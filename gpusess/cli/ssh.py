@@ -22,7 +22,9 @@ def command(session: str, remote_command: tuple[str, ...]) -> int:
     row = store.find(session)
     argv = DriverIntents(store).ssh_argv(row.id)
     if argv is None or row.ended is not None:
-        raise SessionError(f"{row.name} has no instance now (it is {row.state})", "`gpusess status` lists them")
+        raise SessionError(
+            f"{row.name} has no instance now (it is {row.state})", "`gpusess status` lists them"
+        )
     argv += [" ".join(remote_command)] if remote_command else []
     try:
         os.execvp(argv[0], argv)

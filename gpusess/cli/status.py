@@ -25,7 +25,9 @@ def command(session: str | None, as_json: bool, everything: bool) -> int:
     if wanted:
         view = fleet.session(wanted)
         assert view is not None
-        click.echo(json.dumps(session_facts(view)) if as_json else "\n".join([*summary_lines(view), *_now(view)]))
+        click.echo(
+            json.dumps(session_facts(view)) if as_json else "\n".join([*summary_lines(view), *_now(view)])
+        )
     elif as_json:
         facts = [session_facts(view) for view in fleet.sessions]
         click.echo(json.dumps({"burn": fleet.burn, "spent_today": fleet.spent_today, "sessions": facts}))
@@ -46,7 +48,9 @@ def _table(fleet: FleetView, everything: bool) -> None:
         return
     ended = [v for v in fleet.sessions if v.kind == "done"]
     hidden = set() if everything else {v.row.id for v in ended[10:]}
-    rows = [("NAME", "STATE", "JOB", "PROVIDER", "RESULTS", "ACCURACY", "$/H", "SPENT")]
+    rows: list[tuple[str, ...]] = [
+        ("NAME", "STATE", "JOB", "PROVIDER", "RESULTS", "ACCURACY", "$/H", "SPENT")
+    ]
     rows += [_row(view) for view in fleet.sessions if view.row.id not in hidden]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:

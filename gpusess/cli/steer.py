@@ -87,10 +87,16 @@ def terminate(session: str | None, now: bool, yes: bool, detach: bool) -> int:
     if session is None:
         alive = [s.name for s in store.sessions() if s.state is not State.TERMINATED]
         if len(alive) != 1:
-            raise SessionError(f"{len(alive)} sessions live: {', '.join(alive) or 'none'}", "name the one to end")
+            raise SessionError(
+                f"{len(alive)} sessions live: {', '.join(alive) or 'none'}", "name the one to end"
+            )
         session = alive[0]
     row = store.find(session)
-    what = "give it back now, without what has not come home" if now else "bring its results home, then give it back"
+    what = (
+        "give it back now, without what has not come home"
+        if now
+        else "bring its results home, then give it back"
+    )
     if not yes and not click.confirm(f"{row.name} ({row.job}, ${row.price:.2f}/h): {what}?", default=False):
         return 1
     start.ask_to_terminate(store, row.id, pull=not now)

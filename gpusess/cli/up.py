@@ -24,7 +24,9 @@ def command(spec: Path, headless: bool, detach: bool, as_json: bool) -> int:
     return run_session(loaded, spec, headless=headless or as_json, detach=detach, as_json=as_json)
 
 
-def run_session(spec: object, path: Path, *, headless: bool, detach: bool = False, as_json: bool = False) -> int:
+def run_session(
+    spec: object, path: Path, *, headless: bool, detach: bool = False, as_json: bool = False
+) -> int:
     """Write the session down, start its driver, and watch; the exit status."""
     from gpusess.cli import watch
     from gpusess.sessions.start import ensure_driver, new_session, open_store

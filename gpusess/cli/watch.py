@@ -51,7 +51,8 @@ def watch(store: Store, session_id: str) -> SessionView:
 def is_over(view: SessionView) -> bool:
     """Ended, failed, or kept with nothing left to run."""
     if view.row.state in (State.TERMINATED, State.FAILED):
-        return True
+        # A driver that has just taken over has not yet said so.
+        return not view.driven
     waiting = any(run.row.status in ("pending", "running") for run in view.runs)
     return view.row.state is State.READY and not waiting and view.row.detail.startswith("kept")
 

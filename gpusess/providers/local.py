@@ -186,7 +186,8 @@ def _server_environment(folder: Path, record: Record) -> dict[str, str]:
     """What the instance's processes see, and the way to our own code; nothing else of the user's."""
     return {
         "HOME": str(folder / "home"),
-        "PATH": os.environ.get("PATH") or os.defpath,
+        # The instance's `python3` is the one that runs gpusess, as an image brings one that is complete.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH") or os.defpath]),
         "LANG": os.environ.get("LANG") or "C.UTF-8",
         "USER": record.user,
         "LOGNAME": record.user,

@@ -80,7 +80,7 @@ class Driver:
         except GpusessError as exc:
             log.error("%s (%s)", exc.message, exc.hint)
             ctx.store.move(ctx.id, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 (whatever it is: the session must not vanish silently)
             log.exception("the driver failed")
             message = f"unexpected: {type(exc).__name__}: {exc}"
             hint = "`gpusess logs` has the traceback; `gpusess resume` tries again"

@@ -13,14 +13,14 @@ class DriverIntents:
         self._store = store
 
     def terminate(self, session_id: str, pull_first: bool) -> None:
-        start.ask_to_terminate(self._store, session_id, pull=pull_first)
+        start.ask_to_terminate(self._store, session_id, pull=pull_first, wait=False)
 
     def stop_run(self, session_id: str, run_id: str) -> None:
         self._store.ask(session_id, "stop_run", run=run_id)
-        start.ensure_driver(session_id)
+        start.ensure_driver(session_id, wait=False)
 
     def resume(self, session_id: str) -> None:
-        start.resume(self._store, session_id)
+        start.resume(self._store, session_id, wait=False)
 
     def ssh_argv(self, session_id: str) -> list[str] | None:
         """The command line of the user's own `ssh` to the instance; None while there is none."""

@@ -86,7 +86,7 @@ class Link:
         raise AssertionError("backoff never ends")
 
     async def _still_there(self) -> None:
-        """Ask the provider, as far as it can be asked: without a network nothing is known, so nothing ends."""
+        """Ask the provider. Where it cannot be asked (no network), nothing is known, and so nothing ends."""
         try:
             instance = await renting.look(self._ctx)
         except ProviderError as exc:

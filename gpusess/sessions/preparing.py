@@ -13,7 +13,7 @@ from gpusess.remote.agent import Agent, blob, session_folder
 from gpusess.sessions.board import SETUP_LOG
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.store import RunRow
-from gpusess.spec import RunEntry, order_for
+from gpusess.spec import order_for
 from gpusess.sync import code, files
 from remote_agent.protocol import Order
 
@@ -25,7 +25,9 @@ async def prepare(ctx: Context, agent: Agent, secrets: dict[str, str]) -> None:
     ctx.say("looking at the instance's Python")
     facts = await agent.environment(setup.python, setup.requirements, engines)
     ctx.say(f"Python {facts['python']} with {', '.join(facts['packages'])}")
-    ctx.store.update(ctx.id, options={**ctx.row.options, "python": facts["executable"], "home": facts["home"]})
+    ctx.store.update(
+        ctx.id, options={**ctx.row.options, "python": facts["executable"], "home": facts["home"]}
+    )
     await _send_code(ctx, agent)
     for push in ctx.spec.sync.push:
         await _send_files(ctx, agent, push.local(ctx.spec.base), f"{session_folder(ctx.id)}/{push.to}")
@@ -41,18 +43,19 @@ async def _send_code(ctx: Context, agent: Agent) -> None:
     place = f"{session_folder(ctx.id)}/code"
     sent = await agent.put(blob(tree.content_id), [blob(tree.content_id)], code.pack(tree))
     await agent.link(blob(tree.content_id), place)
-    origin = tree.provenance.commit or "no commit"
-    dirty = " with changes" if tree.provenance.dirty else ""
     _report(ctx, "code", root, len(tree.entries), tree.bytes, sent, [s.path for s in tree.skipped])
-    log.info("code is %s%s, tree %s", origin[:12], dirty, tree.content_id[:16])
+    if tree.provenance:
+        dirty = " with changes" if tree.provenance.dirty else ""
+        log.info("the code is commit %s%s", tree.provenance.commit or "(none yet)", dirty)
 
 
-async def _send_files(ctx: Context, agent: Agent, source: Path, place: str) -> None:
+async def _send_files(ctx: Context, agent: Agent, source: Path, place: str) -> str:
     tree = await asyncio.to_thread(files.read_files, source)
     target = blob(tree.content_id)
     sent = await agent.put(target, tree.unpack_args(target), files.pack(tree))
     await agent.link(target, place)
     _report(ctx, source.name, source, len(tree.entries), tree.bytes, sent, [s.path for s in tree.skipped])
+    return tree.content_id
 
 
 def _report(
@@ -78,44 +81,37 @@ async def _run_setup(ctx: Context, agent: Agent, secrets: dict[str, str]) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class _Needed:
-    """A local file or folder that a run needs, and where the instance has it."""
+class _Sent:
+    """A file or folder of a run that was sent: where the instance has it, and what it is."""
 
-    local: Path | None
     place: str
-
-    def on_instance(self, home: str) -> str | None:
-        return f"{home}/{self.place}" if self.local else None
+    identity: str
 
 
 async def give_order(ctx: Context, agent: Agent, run: RunRow) -> Order:
     """Send what the run needs beyond the session's own files, and its order."""
     entry = next(r for r in ctx.spec.runs if r.name == run.name)
-    home = ctx.row.options["home"]
-    order = _order(ctx, entry, run, home)
-    for needed in _needs(ctx, entry, run):
-        if needed.local is not None:
-            await _send_files(ctx, agent, needed.local, needed.place)
+    home, base = ctx.row.options["home"], ctx.spec.base
+    folder = f"{session_folder(ctx.id)}/needs/{run.name}"
+    model = await _send_need(ctx, agent, entry.local_model(base), f"{folder}/model")
+    data = await _send_need(ctx, agent, entry.local_data(base), f"{folder}/data")
+    recording = await _send_need(ctx, agent, entry.local_recording(base), f"{folder}/recording")
+    order = order_for(
+        entry,
+        run.id,
+        model=f"{home}/{model.place}" if model else entry.remote_model or entry.model,
+        model_id=model.identity if model else entry.model,
+        data_path=f"{home}/{data.place}" if data else None,
+        recording=f"{home}/{recording.place}" if recording else None,
+    )
     await agent.put_order(run.id, order.model_dump_json(indent=1), session_folder(ctx.id))
     return order
 
 
-def _needs(ctx: Context, entry: RunEntry, run: RunRow) -> list[_Needed]:
-    folder = f"{session_folder(ctx.id)}/needs/{run.name}"
-    base = ctx.spec.base
-    return [
-        _Needed(entry.local_model(base), f"{folder}/model"),
-        _Needed(entry.local_data(base), f"{folder}/data.jsonl"),
-        _Needed(entry.local_recording(base), f"{folder}/recording.jsonl"),
-    ]
-
-
-def _order(ctx: Context, entry: RunEntry, run: RunRow, home: str) -> Order:
-    model, data, recording = _needs(ctx, entry, run)
-    return order_for(
-        entry,
-        run.id,
-        model=model.on_instance(home) or entry.remote_model or entry.model,
-        data_path=data.on_instance(home),
-        recording=recording.on_instance(home),
-    )
+async def _send_need(ctx: Context, agent: Agent, local: Path | None, place: str) -> _Sent | None:
+    if local is None:
+        return None
+    # The name stays visible to whoever looks on the instance, and to tasks that go by a file's ending.
+    place = f"{place}/{local.name}"
+    content = await _send_files(ctx, agent, local, place)
+    return _Sent(place, f"{local.name}@{content[:12]}")

@@ -39,7 +39,7 @@ _REFUSALS = (NoCapacity, QuotaExceeded, AuthRefused, BadRequest, RateLimited)
 
 
 def choose_offer(offers: list[Offer], spec: Spec) -> Offer:
-    """The cheapest available offer that the spec allows. Raises NoCapacity, which says what was in the way."""
+    """The cheapest available offer that the spec allows. Raises NoCapacity, saying what was in the way."""
     wanted = spec.resources
     fitting = [o for o in offers if _fits(o, spec)]
     if not fitting:
@@ -259,8 +259,8 @@ async def _until_gone(ctx: Context, instance_id: str) -> None:
         waited = ctx.clock() - started
         if waited > TERMINATE_LIMIT:
             raise SessionError(
-                f"{ctx.provider.name} has not confirmed the end of {instance_id} for {waited / 60:.0f} minutes"
-                f"{trouble}; it may go on billing",
+                f"{ctx.provider.name} has not confirmed the end of {instance_id} for "
+                f"{waited / 60:.0f} minutes{trouble}; it may go on billing",
                 "look at the provider's console, and run `gpusess terminate` again",
             )
         if waited > ASK_AGAIN_EVERY:

@@ -11,12 +11,13 @@ import time
 from gpusess import paths
 from gpusess.errors import RemoteError, Unreachable
 from gpusess.remote.agent import Agent
-from gpusess.remote.follow import JOURNALS, Diverged, Mirror, follow
+from gpusess.remote.follow import Diverged, Mirror, follow
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import Link
 from gpusess.sessions.mirror import RunMirror
 from gpusess.sessions.preparing import give_order
 from gpusess.sessions.store import RunRow
+from remote_agent.follow import JOURNALS
 
 SUPERVISOR_SILENCE = 12.0
 """Seconds without a byte of a run after which it is asked whether its supervisor lives; heartbeats come every

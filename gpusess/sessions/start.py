@@ -62,8 +62,9 @@ def _free_name(taken: set[str]) -> str:
     return f"session-{secrets.token_hex(3)}"
 
 
-def ensure_driver(session_id: str, *, resume: bool = False) -> None:
-    """Make sure that a process drives the session; returns once it does (or has come to its end).
+def ensure_driver(session_id: str, *, resume: bool = False, wait: bool = True) -> None:
+    """Make sure that a process drives the session; returns once it does (or has come to its end), or at once
+    without `wait`.
 
     Raises SessionError where the driver dies at once; its log says why.
     """
@@ -81,7 +82,7 @@ def ensure_driver(session_id: str, *, resume: bool = False) -> None:
             env=os.environ,
         )
     deadline = time.monotonic() + START_PATIENCE
-    while not is_driven(session_id) and time.monotonic() < deadline:
+    while wait and not is_driven(session_id) and time.monotonic() < deadline:
         code = process.poll()
         if code == 0:
             return
@@ -90,7 +91,7 @@ def ensure_driver(session_id: str, *, resume: bool = False) -> None:
         time.sleep(0.02)
 
 
-def resume(store: Store, session_id: str) -> None:
+def resume(store: Store, session_id: str, *, wait: bool = True) -> None:
     """Go on with what is missing: runs that failed or were stopped wait again, and a driver takes over."""
     row = store.session(session_id)
     if is_driven(session_id):
@@ -101,13 +102,13 @@ def resume(store: Store, session_id: str) -> None:
     for run in unfinished:
         if run.status in ("failed", "stopped"):
             store.update_run(run.id, status="pending", detail="")
-    ensure_driver(session_id, resume=True)
+    ensure_driver(session_id, resume=True, wait=wait)
 
 
-def ask_to_terminate(store: Store, session_id: str, *, pull: bool) -> None:
+def ask_to_terminate(store: Store, session_id: str, *, pull: bool, wait: bool = True) -> None:
     """Ask the driver to give the instance back, and start one where none drives."""
     row = store.session(session_id)
     if row.state is State.TERMINATED:
         raise SessionError(f"{row.name} is terminated already: nothing of it bills")
     store.ask(session_id, "terminate", pull=pull)
-    ensure_driver(session_id)
+    ensure_driver(session_id, wait=wait)

@@ -46,6 +46,8 @@ def run_facts(run: RunView) -> dict[str, Any]:
         "detail": run.row.detail or state.message,
         "task": state.task,
         "model": state.model,
+        "weights": state.weights,
+        "data": state.data,
         "engine": state.engine,
         "dtype": state.dtype,
         "rule": state.headline,
@@ -125,7 +127,9 @@ def _run_lines(run: RunView) -> list[str]:
         lines.append(f"accuracy  {accuracy_text(state)}")
     if state.disagree:
         share = 100 * state.disagree / max(1, state.graded)
-        lines.append(f"note      in {state.disagree} results ({share:.1f} %) another rule found another answer")
+        lines.append(
+            f"note      in {state.disagree} results ({share:.1f} %) another rule found another answer"
+        )
     if state.crashes:
         lines.append(f"note      the worker died {state.crashes} times and went on each time")
     lines.append(f"files     {run.mirror}")

@@ -72,7 +72,7 @@ def _secrets(document: Document) -> None:
     env = document.at("env")
     for name, value in env.items() if isinstance(env, dict) else ():
         if looks_secret(name, value):
-            text = "its name says that it is a secret (its value is not shown); use `secrets:` with the name only"
+            text = "its name says that it is a secret (not shown here); allowed: its name under `secrets:`"
             document.add(("env", name), text)
 
 

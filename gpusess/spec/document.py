@@ -25,6 +25,7 @@ _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,2})?")
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_QUOTED = re.compile("'([^']*)'")
 _UNUSABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -57,12 +58,12 @@ class Document:
         """The value at a place, or None where there is none."""
         value = self.value
         for step in loc:
-            if isinstance(value, dict) and step in value:
-                value = value[step]
-            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
-                value = value[step]
-            else:
+            inside = (isinstance(value, dict) and step in value) or (
+                isinstance(value, list) and isinstance(step, int) and step < len(value)
+            )
+            if not inside:
                 return None
+            value = value[step]
         return value
 
     def items(self, *loc: str | int) -> list[Any]:
@@ -75,9 +76,11 @@ class Document:
 
 
 def show(loc: Iterable[str | int]) -> str:
-    """`("runs", 0, "name")` → `runs[0].name`."""
+    """`("runs", 0, "name")` → `runs[0].name`. What follows a `=` in a key is a value, and not shown."""
     text = ""
     for step in loc:
+        if isinstance(step, str) and "=" in step:
+            step = step.partition("=")[0] + "=…"
         text += f"[{step}]" if isinstance(step, int) else f"{'.' if text else ''}{printable(step, 60)}"
     return text
 
@@ -113,10 +116,12 @@ def _let_through(text: str, document: Document) -> bool:
     """Look at the events before anything is built: the composer recurses, the parser does not."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 1
         if getattr(event, "tag", None):
-            found = printable(str(event.tag), 60)
-            document.problems.append(Problem(line, "", f"found the tag '{found}'; allowed: no tags"))
+            # Not shown: a password may start with `!`.
+            document.problems.append(
+                Problem(line, "", "found a tag (`!…`); allowed: no tags, or quoted text")
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -138,6 +143,7 @@ class _Builder:
         self.document.lines[()] = node.start_mark.line + 1
         self.document.value = self._value(node, loc)
         if self.left < 0:
+            self.document.value = None
             self.document.problems = [Problem(1, "", f"more than {MAX_NODES:,} values once aliases are used")]
 
     def _value(self, node: yaml.Node, loc: Loc) -> Any:
@@ -205,12 +211,18 @@ def _plain(text: str) -> Any:
     return text
 
 
+def _own_word(quoted: re.Match[str]) -> str:
+    """A single character, an escape or a token's name stays; an alias' or tag's name does not."""
+    inner = quoted[1]
+    return quoted[0] if len(inner) < 2 or inner[0] in "<\\" else "'…'"
+
+
 def _syntax(error: yaml.YAMLError, text: str) -> Problem:
-    """Only the parser's own words: the snippet that it can show might hold a secret."""
+    """Only the parser's own words: what it can quote of the text might be a secret."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        words = " ".join(filter(None, (error.context, error.problem)))
+        words = _QUOTED.sub(_own_word, " ".join(filter(None, (error.context, error.problem))))
         tab = "; a tab cannot indent: use spaces" if "'\\t'" in words else ""
         return Problem(line, "", f"not valid YAML: {printable(words, 200)}{tab}")
     position = getattr(error, "position", 0)

@@ -239,14 +239,22 @@ class Spec(Section):
 
 
 def order_for(
-    run: RunEntry, run_id: str, *, model: str, data_path: str | None, recording: str | None = None
+    run: RunEntry,
+    run_id: str,
+    *,
+    model: str,
+    model_id: str,
+    data_path: str | None,
+    recording: str | None = None,
 ) -> Order:
-    """The order of a run. `model`, `data_path` and `recording` are as the instance knows them."""
+    """The order of a run. `model`, `data_path` and `recording` are as the instance knows them; `model_id` is
+    what the model is wherever it lies."""
     return Order(
         run=run_id,
         name=run.name,
         kind=run.kind,
         model=model,
+        model_id=model_id,
         revision=run.revision,
         task=run.task.model_copy(update={"path": data_path}),
         engine=run.engine.model_copy(update={"path": recording}),

@@ -55,7 +55,7 @@ class CodeTree:
     root: Path
     entries: tuple[Entry, ...]
     skipped: tuple[Skipped, ...]
-    tree_id: str
+    content_id: str
     """SHA-256 over paths, modes, sizes, contents and link targets."""
     provenance: Provenance | None
     """None without git."""
@@ -67,7 +67,7 @@ class CodeTree:
     @property
     def folder(self) -> str:
         """Where it belongs on the instance, relative to the session's folder."""
-        return f"code/{self.tree_id[:16]}"
+        return f"code/{self.content_id[:16]}"
 
 
 def read_code(root: Path) -> CodeTree:
@@ -148,7 +148,8 @@ def _entry(root: Path, path: str) -> Entry | Skipped | None:
     try:
         mode = place.lstat().st_mode
         if stat.S_ISLNK(mode):
-            return _link(path, os.readlink(place))
+            # Not Path.readlink: it would tidy the target up, and the id is over what is there.
+            return _link(path, os.readlink(place))  # noqa: PTH115
         if stat.S_ISREG(mode):
             return Skipped(path, "a reserved name") if path == MANIFEST else read_entry(root, path)
     except (FileNotFoundError, NotADirectoryError):

@@ -62,7 +62,8 @@ def read_files(path: Path) -> FileTree:
         raise SyncError(f"{error.filename or path}: cannot be read: {reason}") from None
     if not entries:
         raise SyncError(f"{path}: holds no files to send")
-    return FileTree(root, single, entries, tuple(skipped), content_id(entries))
+    notes = tuple(sorted(skipped, key=lambda item: item.path))
+    return FileTree(root, single, entries, notes, content_id(entries))
 
 
 def pack(tree: FileTree) -> Iterator[bytes]:

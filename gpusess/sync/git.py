@@ -34,7 +34,7 @@ def commit(root: Path) -> str | None:
 
 
 def lines(root: Path, *args: str, empty: Path | None = None) -> list[str]:
-    """The NUL-separated names that a call prints. `empty`: a bare repository to use instead of the folder's."""
+    """The NUL-separated names that a call prints. `empty`: a bare repository to use, not the folder's."""
     where = () if empty is None else (f"--git-dir={empty}", f"--work-tree={root}")
     return [os.fsdecode(name) for name in _output(root, *where, *args).split(b"\0") if name]
 

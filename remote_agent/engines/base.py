@@ -44,9 +44,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What computes, for the record: the model with where it came from, and the dtype it runs in."""
+    """What computes, for the record: the model, where its weights came from, and the dtype they run in."""
 
     model: str
+    weights: str
     dtype: str
 
 

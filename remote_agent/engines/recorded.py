@@ -35,6 +35,7 @@ class RecordedEngine:
     free_bytes: int | None = None
 
     def __init__(self, order: Order) -> None:
+        self._order = order
         self._path = order.engine.path
         self._pace = order.engine.pace
         self._answers: Answers = {}
@@ -50,7 +51,7 @@ class RecordedEngine:
     def describe(self) -> Description:
         by_sample = any(isinstance(key, SampleKey) for key in self._answers)
         how = ", by prompt or by sample" if by_sample else ""
-        return Description(f"recorded completions of {self._path}{how}", "none")
+        return Description(self._order.model_id, f"recorded completions of {self._path}{how}", "none")
 
     def render(self, messages: Sequence[Message]) -> str:
         """A plain rendering that needs no tokenizer: `role: content` a turn, then the cue `assistant:`."""

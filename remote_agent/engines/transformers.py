@@ -87,9 +87,9 @@ class TransformersEngine:
 
     def describe(self) -> Description:
         source = models.source_of(self._folder)
-        came = f" from {source['from']}" if "from" in source else ""
         file = f" ({source['file']})" if "file" in source else ""
-        return Description(f"{self._order.model}{came}{file}", _name(self._dtype))
+        weights = f"{source.get('from', self._folder)}{file}"
+        return Description(self._order.model_id, weights, _name(self._dtype))
 
     def render(self, messages: Sequence[Message]) -> str:
         assert self.tokenizer is not None

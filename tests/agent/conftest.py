@@ -62,7 +62,7 @@ def make_run(folder: Path, samples: int = 8, batch: int = 4, candidates: int = 1
     spec = TaskSpec(name="word_problems", limit=samples)
     recording = folder / "recorded.jsonl"
     order = Order(
-        run=folder.name, name="test", model="none", task=spec,
+        run=folder.name, name="test", model="none", model_id="none", task=spec,
         engine=EngineSpec(name="recorded", path=str(recording), batch_size=batch, pace=pace),
         generate=GenerateSpec(candidates=candidates, max_tokens=64),
     )  # fmt: skip

@@ -25,7 +25,7 @@ def recorded(tmp_path: Path, *rows: dict[str, Any]) -> RecordedEngine:
 
 def order(engine: EngineSpec, **generate: Any) -> Order:
     return Order(
-        run="r", name="r", model="HuggingFaceTB/SmolLM2-135M-Instruct", task=TaskSpec(name="word_problems"),
+        run="r", name="r", model="HuggingFaceTB/SmolLM2-135M-Instruct", model_id="smol", task=TaskSpec(name="word_problems"),
         engine=engine, generate=GenerateSpec(**{"max_tokens": 8, **generate}),
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ def test_a_journal_is_a_recording(tmp_path: Path) -> None:
     result = {"kind": "result", "sample": "s", "candidate": 0, "prompt_sha": "0", "completion": "x", **ROW}
     engine = recorded(tmp_path, {"kind": "opened"}, result)
     assert engine.generate([Prompt("another rendering", sample="s")])[0].text == "x"
-    assert "by sample" in engine.describe().model
+    assert "by sample" in engine.describe().weights
 
 
 def test_an_unusable_recording_is_named(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_where_each_sample_fails_nothing_is_settled(run: Run) -> None:
 def test_another_plan_is_refused_on_resume(run: Run) -> None:
     process = run.start(code=DEADLY.format(sample=victim(run), act="os.kill(os.getpid(), signal.SIGKILL)"))
     process.communicate()
-    run.order = run.order.model_copy(update={"model": "another"})
+    run.order = run.order.model_copy(update={"model_id": "another"})
     run.save()
     assert worker.main(run.folder, after="SIGKILL") == 3
     assert "not those that this run began with" in run.records("finished")[0]["message"]
