@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from spec_text import GOOD, line_of
 
 from gpusess.errors import SpecError
 from gpusess.spec import load_spec, parse_spec
+
+from .conftest import GOOD
 
 FIELDS = [
     ("name: math-eval", "name: Math Eval", "name: found 'Math Eval'; allowed: lower-case letters, digits and -, at most 40, not starting with -"),
@@ -46,17 +47,24 @@ FIELDS = [
 
 def test_the_good_one_is_good(base: Path) -> None:
     spec = parse_spec(GOOD, "x.yaml", base)
-    assert (spec.base, spec.resources.lease, spec.resources.gpu_model, spec.resources.gpu_count) == (base, 5400.0, "H100", 2)
+    assert (spec.base, spec.resources.lease, spec.resources.gpu_model, spec.resources.gpu_count) == (
+        base,
+        5400.0,
+        "H100",
+        2,
+    )
     assert spec.runs[1].local_model(base) == base / "weights"
     assert spec.runs[0].local_model(base) is None
 
 
-@pytest.mark.parametrize(("old", "new", "expected"), FIELDS, ids=[f"{n}-{f[2].split(':')[0]}" for n, f in enumerate(FIELDS)])
+@pytest.mark.parametrize(
+    ("old", "new", "expected"), FIELDS, ids=[f"{n}-{f[2].split(':')[0]}" for n, f in enumerate(FIELDS)]
+)
 def test_a_wrong_field(lines, old: str, new: str, expected: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     key = expected.partition(":")[0].rpartition(".")[2]
-    number = line_of(text, new, key)
+    number = text.count("\n", 0, text.index(f"{key}:", GOOD.index(old))) + 1
     assert lines(text) == [f"x.yaml:{number}: {expected}"]
 
 
@@ -68,10 +76,19 @@ def test_missing_keys_name_what_is_around_them(lines) -> None:
 
 
 def test_several_problems_come_at_once_in_the_order_of_lines(lines) -> None:
-    text = GOOD.replace("lease:", "leese:").replace("limit: 5", "limit: many").replace("after: keep", "after: now")
+    text = (
+        GOOD.replace("lease:", "leese:")
+        .replace("limit: 5", "limit: many")
+        .replace("after: keep", "after: now")
+    )
     text = text.replace("from: weights", "from: nowhere")
     said = lines(text)
-    assert [line.split(": ")[1] for line in said] == ["resources.leese", "sync.push[0].from", "runs[0].task.limit", "after"]
+    assert [line.split(": ")[1] for line in said] == [
+        "resources.leese",
+        "sync.push[0].from",
+        "runs[0].task.limit",
+        "after",
+    ]
     numbers = [int(line.split(":")[1]) for line in said]
     assert numbers == sorted(numbers) == [8, 12, 24, 34]
 

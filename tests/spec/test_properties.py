@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spec_text import GOOD
 
 from gpusess.errors import SpecError
 from gpusess.spec import parse_spec
+
+from .conftest import GOOD
 
 KEYS = [
     (number, line.split(":")[0].lstrip(" -"))
@@ -29,7 +30,9 @@ def _refused(text: str) -> str:
 
 @given(st.sampled_from(KEYS), st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_doubled_letter_in_any_key_is_reported_with_line_and_nearest(place: tuple[int, str], data: st.DataObject) -> None:
+def test_a_doubled_letter_in_any_key_is_reported_with_line_and_nearest(
+    place: tuple[int, str], data: st.DataObject
+) -> None:
     number, key = place
     at = data.draw(st.integers(0, len(key) - 1))
     typo = key[: at + 1] + key[at:]
@@ -50,7 +53,9 @@ def test_no_text_raises_anything_but_a_spec_error(text: str) -> None:
     assert _refused(text).startswith("x.yaml:")
 
 
-@given(st.integers(0, len(GOOD)), st.integers(0, 12), st.one_of(YAMLISH, st.text(string.printable, max_size=8)))
+@given(
+    st.integers(0, len(GOOD)), st.integers(0, 12), st.one_of(YAMLISH, st.text(string.printable, max_size=8))
+)
 @settings(max_examples=300, deadline=None)
 def test_no_damage_to_a_good_spec_raises_anything_but_a_spec_error(at: int, cut: int, put: str) -> None:
     with suppress(SpecError):
