@@ -48,11 +48,11 @@ def read_files(path: Path) -> FileTree:
     Raises:
         SyncError: it is not there, cannot be read, is empty, or holds a socket, pipe or device.
     """
-    single = not path.is_dir()
-    root = path.parent if single else path
     skipped: list[Skipped] = []
     try:
-        names = [path.name] if _is_file(path, path.name) and single else list(_walk(root, skipped))
+        single = _is_file(path, path.name)
+        root = path.parent if single else path
+        names = [path.name] if single else list(_walk(root, skipped))
         with ThreadPoolExecutor(THREADS) as pool:
             entries = in_order(pool.map(lambda name: read_entry(root, name, follow=True), names))
     except FileNotFoundError as error:

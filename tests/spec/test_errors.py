@@ -32,7 +32,7 @@ FIELDS = [
     ("batch_size: 8", "batch_size: [8]", "runs[0].engine.batch_size: found a list; allowed: a whole number ≥ 1"),
     ("temperature: 0.7", "temperature: -1", "runs[0].generate.temperature: found '-1'; allowed: a number ≥ 0"),
     ("model: org/model", "model: a/b/c", "runs[0].model: found 'a/b/c'; allowed: a hub id (org/name), ./folder beside the spec, or remote:/folder on the instance"),
-    ("name: tuned", "name: base", "runs[1].name: found 'base' again (first in line 19); allowed: a name once"),
+    ("name: tuned", "name: base", "runs[1].name: found 'base' again (first in line 20); allowed: a name once"),
     ("after: keep", "after: kep", "after: found 'kep'; allowed: terminate, keep; did you mean 'keep'?"),
     ('LEVEL: "3"', "LEVEL: 3", "env.LEVEL: found a number, true, false or null without quotes; allowed: text (put it in quotes)"),
     ("requirements: [numpy]", "python: p\n  requirements: [numpy]", "setup.requirements: given together with `python`; allowed: only without it, for the environment that is made"),
@@ -90,7 +90,7 @@ def test_several_problems_come_at_once_in_the_order_of_lines(lines) -> None:
         "after",
     ]
     numbers = [int(line.split(":")[1]) for line in said]
-    assert numbers == sorted(numbers) == [8, 12, 24, 34]
+    assert numbers == sorted(numbers) == [8, 12, 25, 35]
 
 
 def test_an_unknown_key_names_the_nearest_and_all(lines) -> None:
@@ -102,7 +102,7 @@ def test_an_unknown_key_names_the_nearest_and_all(lines) -> None:
 
 
 def test_a_duplicate_key_names_both_lines(lines) -> None:
-    assert lines(GOOD + "name: other\n") == ["x.yaml:35: name: given twice (first in line 1); allowed: once"]
+    assert lines(GOOD + "name: other\n") == ["x.yaml:36: name: given twice (first in line 1); allowed: once"]
 
 
 def test_overlapping_targets(lines) -> None:
@@ -212,5 +212,5 @@ def test_a_byte_order_mark_and_windows_lines_are_read(base: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
     assert load_spec(path).name == "math-eval"
     path.write_bytes(GOOD.replace("limit: 5", "limit: x").replace("\n", "\r\n").encode())
-    with pytest.raises(SpecError, match=r":24: runs\[0\]\.task\.limit: found 'x'"):
+    with pytest.raises(SpecError, match=r":25: runs\[0\]\.task\.limit: found 'x'"):
         load_spec(path)

@@ -45,17 +45,13 @@ def unpacked(stream: bytes, dest: Path, *args: str) -> subprocess.CompletedProce
 def snapshot(root: Path) -> dict[bytes, tuple[str, bytes]]:
     """Every file and link below a folder: its kind and its bytes or target."""
     found = {}
-    top = os.fsencode(root)
-    for folder, folders, names in os.walk(top):
-        for name in [*names, *(f for f in folders if os.path.islink(os.path.join(folder, f)))]:
-            path = os.path.join(folder, name)
-            key = os.path.relpath(path, top)
-            if os.path.islink(path):
-                found[key] = ("link", os.readlink(path))
-            else:
-                mode = "exec" if os.stat(path).st_mode & 0o100 else "file"
-                with open(path, "rb") as file:
-                    found[key] = (mode, file.read())
+    for path in root.rglob("*"):
+        name = os.fsencode(path.relative_to(root))
+        if path.is_symlink():
+            # Not Path.readlink: it would tidy the target up.
+            found[name] = ("link", os.fsencode(os.readlink(path)))  # noqa: PTH115
+        elif path.is_file():
+            found[name] = ("exec" if path.stat().st_mode & 0o100 else "file", path.read_bytes())
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from remote_agent.unpack import MANIFEST, UnpackError, is_there, safe_link, safe_path, unpack
+from remote_agent.unpack import MANIFEST, UnpackError, is_there, main, safe_link, safe_path, unpack
 
 from .conftest import member, snapshot, stream_of, unpacked
 
@@ -83,7 +84,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_stream_leaves_nothing_anywhere(name: str, place: Path, capfd) -> None:
+def test_a_hostile_stream_leaves_nothing_anywhere(name: str, place: Path) -> None:
     stream, reason = HOSTILE[name]
     done = unpacked(stream, place)
     assert done.returncode == 1
@@ -105,8 +106,6 @@ def test_a_huge_manifest_is_not_read(place: Path) -> None:
 
 @pytest.mark.parametrize("stream", [GOOD, gzip.compress(GOOD)], ids=["plain", "gzip"])
 def test_a_stream_that_ends_early_leaves_nothing(stream: bytes, place: Path, tmp_path: Path) -> None:
-    import io
-
     # The last file's bytes are in the fourth block; what follows is padding and the end's zeros.
     whole = len(stream) if stream is not GOOD else 512 * 3 + 4
     for cut in range(0, whole, 7 if stream is GOOD else 1):
@@ -123,9 +122,6 @@ def test_a_stream_that_ends_early_leaves_nothing(stream: bytes, place: Path, tmp
 @given(st.binary(max_size=3), st.integers(0, len(GOOD) - 1), st.booleans())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_damage_gets_out_of_the_folder(place: Path, put: bytes, at: int, pressed: bool) -> None:
-    import io
-    import shutil
-
     whole = gzip.compress(GOOD) if pressed else GOOD
     at %= len(whole)
     damaged = whole[:at] + put + whole[at + len(put) :]
@@ -194,7 +190,7 @@ def test_the_link_follows_the_newest_and_replaces_nothing_else(place: Path) -> N
     for dest in (place, place.with_name("dest2")):
         assert unpacked(GOOD, dest, "--link", str(name)).returncode == 0
         assert name.resolve() == dest
-    assert os.readlink(name) == "dest2"
+    assert name.readlink() == Path("dest2")
     name.unlink()
     name.write_text("mine")
     done = unpacked(GOOD, place, "--link", str(name))
@@ -204,8 +200,6 @@ def test_the_link_follows_the_newest_and_replaces_nothing_else(place: Path) -> N
 
 @pytest.mark.parametrize("args", [[], ["a", "b"], ["--link", "x"], ["--what"]])
 def test_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    from remote_agent.unpack import main
-
     assert main(args) == 2
     assert capsys.readouterr().err == "usage: unpack [--file] [--link PATH] DEST\n"
 
