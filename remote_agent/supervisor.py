@@ -156,7 +156,8 @@ class Supervisor:
                 stdout=out,
                 stderr=out,
                 cwd=self._workdir(),
-                env={**os.environ, **self._env},
+                # Threads that wait for each other by spinning are many times slower on a shared machine.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **self._env},
                 preexec_fn=_die_with_parent,
             )
         self._record(protocol.WorkerStarted(pid=self._worker.pid, attempt=attempt))

@@ -114,15 +114,18 @@ def _extract(stream: IO[bytes], root: Path) -> tuple[list[Item], str]:
         with tarfile.open(fileobj=_plain(stream), mode="r|", errorlevel=1) as archive:
             items, digest = _manifest(archive)
             _write_files(archive, items, root)
+        _make_links(items, root)  # last, so that no file was ever written through one
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise UnpackError(f"the stream is damaged or ended early ({error})") from None
-    # Last, so that no file was ever written through one.
+    return items, digest
+
+
+def _make_links(items: list[Item], root: Path) -> None:
     for item in items:
         if item.mode == "link":
             place = root / item.path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(item.content)
-    return items, digest
 
 
 def _plain(stream: IO[bytes]) -> io.BufferedIOBase:

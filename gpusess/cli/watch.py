@@ -96,11 +96,19 @@ class _Progress:
     def _show_findings(self, view: SessionView, run: RunView) -> None:
         checks = run.state.checks
         for finding in checks[self._findings :]:
-            self._line(view, f"check {finding.status}: {finding.name}: {finding.message}")
+            if finding.status != "ok":
+                self._line(view, f"check {finding.status}: {finding.name}: {finding.message}")
         self._findings = len(checks)
 
     def _show_progress(self, view: SessionView, run: RunView) -> None:
         state, now = run.state, time.monotonic()
+        if not state.total:
+            return
+        if self._done < 0:
+            fine = sum(finding.status == "ok" for finding in state.checks)
+            self._line(
+                view, f"preflight: {fine} of {len(state.checks)} checks ok; {state.total} results to come"
+            )
         finished = state.total > 0 and state.done == state.total
         if state.done == self._done or (now - self._spoke < PROGRESS_EVERY and not finished):
             return

@@ -11,12 +11,13 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
-from gpusess.errors import RemoteError, SyncError, Unreachable
+from gpusess.errors import CommandFailed, RemoteError, SyncError, Unreachable
 from gpusess.remote.agent import Agent, run_folder
 from gpusess.remote.keys import printable
 from gpusess.remote.ssh import Connection, RemoteProcess
@@ -111,7 +112,8 @@ async def follow(
     Raises Unreachable when the link breaks or is silent for too long, Diverged, SyncError.
     """
     async with connection.open_process(agent.command("follow", run_folder(run))) as process:
-        await process.write(mirror.request())
+        with suppress(CommandFailed):  # The agent or the link is gone: the answer that does not come says so.
+            await process.write(mirror.request())
         while True:
             header = await _header(process)
             mirror.last_frame = time.time()

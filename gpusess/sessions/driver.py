@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from gpusess.config import resolve_secrets
-from gpusess.errors import GpusessError, SessionError
+from gpusess.errors import GpusessError, SessionError, Unreachable
 from gpusess.sessions import money, renting
 from gpusess.sessions.context import Context, log
-from gpusess.sessions.link import FIRST_CONTACT_LIMIT, InstanceGone, Link
+from gpusess.sessions.link import FIRST_CONTACT_LIMIT, GaveUp, InstanceGone, Link
 from gpusess.sessions.preparing import prepare
 from gpusess.sessions.running import RunFollower
 from gpusess.sessions.states import State
@@ -25,6 +25,9 @@ LOOK_EVERY = 0.5
 
 DRAIN_PATIENCE = 60.0
 """Seconds to try to reach the instance before its end; then the user is asked."""
+
+RECONNECT_PAUSE = 1.0
+"""Seconds before a step whose link broke is begun again."""
 
 _UNSTOPPABLE = {State.REQUESTED, State.LAUNCHING, State.TERMINATING}
 """A call that costs or ends money is always seen through to its answer."""
@@ -67,10 +70,13 @@ class Driver:
             await self._link.close()
 
     async def _guarded(self, action: Callable[[], Awaitable[None]]) -> None:
-        """An error ends in a clear state: what failed, what to do next, and whether it still bills."""
+        """An error ends in a clear state: what failed, what to do next, and whether it still bills.
+
+        A link that broke on the way is no error: the caller begins the step again, over a new one.
+        """
         ctx = self._ctx
         try:
-            await action()
+            await self._unless_the_link_breaks(action)
         except InstanceGone as exc:
             self._link.broken()
             log.error("%s", exc.message)
@@ -85,6 +91,19 @@ class Driver:
             message = f"unexpected: {type(exc).__name__}: {exc}"
             hint = "`gpusess logs` has the traceback; `gpusess resume` tries again"
             ctx.store.move(ctx.id, State.FAILED, message, error=message, hint=hint)
+
+    async def _unless_the_link_breaks(self, action: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the action came to its end. Raises GaveUp, and whatever else it raises."""
+        try:
+            await action()
+        except GaveUp:
+            raise
+        except Unreachable as exc:
+            log.warning("%s; connecting again", exc.message)
+            self._link.broken()
+            await self._ctx.sleep(RECONNECT_PAUSE)
+            return False
+        return True
 
     # --- requests and limits ---
 
@@ -128,8 +147,8 @@ class Driver:
         if request.verb == "terminate":
             await self._obey_terminate(bool(request.args.get("pull")), request.args.get("why", ""))
         elif request.verb == "stop_run":
-            agent = await self._link.agent(patience=DRAIN_PATIENCE)
-            await agent.stop(request.args["run"])
+            while not await self._unless_the_link_breaks(lambda: self._stop(request.args["run"])):
+                pass
             ctx.store.update_run(request.args["run"], status="stopped", ended=ctx.clock())
         else:
             raise SessionError(f"unknown request '{request.verb}'")
@@ -216,8 +235,7 @@ class Driver:
 
     async def _bring_home(self, run: RunRow) -> None:
         if run.status == "running":
-            agent = await self._link.agent(patience=DRAIN_PATIENCE)
-            await agent.stop(run.id)
+            await self._stop(run.id)
             self._ctx.store.update_run(run.id, status="stopped", ended=self._ctx.clock())
         follower = RunFollower(self._ctx, self._link, run)
         try:
@@ -238,8 +256,10 @@ class Driver:
             return
         for run in ctx.store.runs(ctx.id):
             if run.started is not None:
-                agent = await self._link.agent(patience=DRAIN_PATIENCE)
-                await agent.stop(run.id)
+                await self._stop(run.id)
+
+    async def _stop(self, run_id: str) -> None:
+        await (await self._link.agent(patience=DRAIN_PATIENCE)).stop(run_id)
 
     def _secrets(self) -> dict[str, str]:
         values = resolve_secrets(self._ctx.spec.secrets)

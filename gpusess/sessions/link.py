@@ -24,6 +24,10 @@ class InstanceGone(RemoteError):
     """The provider says that the instance is not there any more."""
 
 
+class GaveUp(Unreachable):
+    """What was waited for did not come in its time: trying again is the user's decision."""
+
+
 class Link:
     """Gives a live connection and the agent on it."""
 
@@ -35,8 +39,8 @@ class Link:
     async def connection(self, patience: float | None = None) -> Connection:
         """The live connection; a new one where it broke.
 
-        Raises InstanceGone, HostKeyMismatch, RemoteError (the login was refused), and Unreachable after
-        `patience` seconds (None: never).
+        Raises InstanceGone, HostKeyMismatch, RemoteError (the login was refused), and GaveUp after `patience`
+        seconds (None: never). Whoever uses the connection may see Unreachable: that link broke.
         """
         if self._connection is None or self._connection.closed:
             self._agent = None
@@ -80,7 +84,7 @@ class Link:
             await self._still_there()
             waited = ctx.clock() - started
             if patience is not None and waited > patience:
-                raise Unreachable(f"{trouble} (tried for {waited:.0f} s)", "`gpusess resume` tries again")
+                raise GaveUp(f"{trouble} (tried for {waited:.0f} s)", "`gpusess resume` tries again")
             ctx.say(f"{trouble}; trying again in {pause:.0f} s")
             await ctx.sleep(pause)
         raise AssertionError("backoff never ends")

@@ -13,7 +13,7 @@ from gpusess.errors import RemoteError, Unreachable
 from gpusess.remote.agent import Agent
 from gpusess.remote.follow import Diverged, Mirror, follow
 from gpusess.sessions.context import Context, log
-from gpusess.sessions.link import Link
+from gpusess.sessions.link import GaveUp, Link
 from gpusess.sessions.mirror import RunMirror
 from gpusess.sessions.preparing import give_order
 from gpusess.sessions.store import RunRow
@@ -140,7 +140,7 @@ class RunFollower:
 
 
 async def _first(coroutine: object, event: asyncio.Event, limit: float | None) -> None:
-    """Run a coroutine until it fails, or the event is set, or the time is over (Unreachable)."""
+    """Run a coroutine until it fails, or the event is set, or the time is over (GaveUp)."""
     task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
     waiting = asyncio.create_task(event.wait())
     try:
@@ -148,7 +148,7 @@ async def _first(coroutine: object, event: asyncio.Event, limit: float | None) -
         if task in done:
             task.result()
         if not done:
-            raise Unreachable(f"not everything came within {limit:.0f} s", "`gpusess pull` tries again")
+            raise GaveUp(f"not everything came within {limit:.0f} s", "`gpusess pull` tries again")
     finally:
         for pending in (task, waiting):
             pending.cancel()

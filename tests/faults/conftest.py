@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .world import World
+pytest.register_assert_rewrite("tests.faults.world")
+
+from .world import World  # noqa: E402 (its assertions are to be explained too)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ and what can be asked of them from outside. Nothing is simulated; whatever still
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -288,7 +289,7 @@ class World:
         missing = {(sample, 0) for sample in failed}
         records = self.records()
         keys = Counter((k[1], k[2]) for k in map(key_of, records) if k)
-        assert keys == Counter(self.expected)
+        assert keys == Counter(list(self.expected))
         got = {
             (r["sample"], r["candidate"]): Answer(r["verdict"], r["completion"])
             for r in records
@@ -307,22 +308,18 @@ class World:
         assert all(intent.settled for intent in intents)
         instances = self.instances()
         assert [r.phase for r in instances] == ["ended"] * len(instances)
-        for before, after in zip(instances, instances[1:], strict=False):
+        for before, after in itertools.pairwise(instances):
             assert before.ended <= after.created
         names = [r.name for r in instances]
         assert sorted(names) == sorted({i.launch_name for i in intents if i.outcome == "launched"})
 
     def close(self) -> None:
-        """End all that lives: drivers first, or they would start again what is ended here."""
-        with contextlib.suppress(StopIteration):
-            while True:
-                living = self.processes()
-                for process in living:
-                    with contextlib.suppress(psutil.Error):
-                        process.kill()
-                if not living:
-                    break
-                time.sleep(0.05)
+        """End all that lives, also what is started meanwhile."""
+        while living := self.processes():
+            for process in living:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            time.sleep(0.05)
         self.store.close()
 
 

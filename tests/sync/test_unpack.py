@@ -8,6 +8,7 @@ import io
 import json
 import os
 import posixpath
+import shutil
 import stat
 import tarfile
 from pathlib import Path
@@ -209,7 +210,7 @@ PATHS = st.lists(st.sampled_from(["a", "b", "..", ".", "", "~", "c d"]), min_siz
 
 @given(PATHS)
 def test_a_safe_path_stays_inside(path: str) -> None:
-    inside = posixpath.normpath(os.path.join("/r", path)).startswith("/r/")
+    inside = posixpath.normpath(f"/r/{path}").startswith("/r/")
     assert not safe_path(path) or (inside and posixpath.normpath(path) == path)
     plain = all(part not in ("", ".", "..") for part in path.split("/"))
     assert safe_path(path) == plain
@@ -218,5 +219,5 @@ def test_a_safe_path_stays_inside(path: str) -> None:
 @given(PATHS.filter(safe_path), PATHS)
 def test_a_safe_link_stays_inside(path: str, target: str) -> None:
     if safe_link(path, target):
-        end = posixpath.normpath(os.path.join("/r", posixpath.dirname(path), target))
+        end = posixpath.normpath(f"/r/{posixpath.dirname(path)}/{target}")
         assert end == "/r" or end.startswith("/r/")
