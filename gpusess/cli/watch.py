@@ -22,13 +22,16 @@ DRIVER_PATIENCE = 5.0
 """Seconds that a session may be without a driver before that is said."""
 
 
-def watch(store: Store, session_id: str) -> SessionView:
+def watch(store: Store, session_id: str, *, only_new: bool = False) -> SessionView:
     """Print progress until the session has ended, failed or is kept; the last view.
 
+    only_new: leave out what had happened before.
     Raises SessionError when the driver is gone before that.
     """
     board = Board(store)
     progress = _Progress()
+    if only_new:
+        progress.skip(board.refresh().session(session_id))
     alone_since: float | None = None
     while True:
         view = board.refresh().session(session_id)
@@ -82,6 +85,11 @@ class _Progress:
         self._findings = 0
         self._done = -1
         self._spoke = 0.0
+
+    def skip(self, view: SessionView | None) -> None:
+        """Count what has happened as said."""
+        if view and view.run:
+            self._findings, self._done = len(view.run.state.checks), view.run.state.done
 
     def show(self, view: SessionView) -> None:
         row = view.row

@@ -13,6 +13,7 @@ from typing import Any
 from gpusess import paths
 from gpusess.providers import open_provider
 from gpusess.providers.base import Provider
+from gpusess.sessions.states import State
 from gpusess.sessions.store import SessionRow, Store
 from gpusess.spec import Spec, parse_spec
 
@@ -38,6 +39,11 @@ class Context:
     def row(self) -> SessionRow:
         """The session as it stands in the store now."""
         return self.store.session(self.id)
+
+    def move(self, state: State, detail: str = "", **changes: Any) -> None:
+        """One durable transition, and a line of it in the log."""
+        self.store.move(self.id, state, detail, **changes)
+        log.info("%s%s", state, f": {detail}" if detail else "")
 
     def say(self, text: str) -> None:
         """Tell the user what is going on: in the log, and as the state's detail."""

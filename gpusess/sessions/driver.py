@@ -82,15 +82,15 @@ class Driver:
             log.error("%s", exc.message)
             with contextlib.suppress(GpusessError):
                 await renting.give_back(ctx)
-            ctx.store.move(ctx.id, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+            ctx.move(State.FAILED, exc.message, error=exc.message, hint=exc.hint)
         except GpusessError as exc:
             log.error("%s (%s)", exc.message, exc.hint)
-            ctx.store.move(ctx.id, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+            ctx.move(State.FAILED, exc.message, error=exc.message, hint=exc.hint)
         except Exception as exc:  # noqa: BLE001 (whatever it is: the session must not vanish silently)
             log.exception("the driver failed")
             message = f"unexpected: {type(exc).__name__}: {exc}"
             hint = "`gpusess logs` has the traceback; `gpusess resume` tries again"
-            ctx.store.move(ctx.id, State.FAILED, message, error=message, hint=hint)
+            ctx.move(State.FAILED, message, error=message, hint=hint)
 
     async def _unless_the_link_breaks(self, action: Callable[[], Awaitable[None]]) -> bool:
         """Whether the action came to its end. Raises GaveUp, and whatever else it raises."""
@@ -164,9 +164,9 @@ class Driver:
                 ctx.store.update_run(run.id, status="stopped", detail=detail)
         reachable = row.endpoint is not None and row.ended is None
         if pull and reachable and any(run.started for run in runs):
-            ctx.store.move(ctx.id, State.DRAINING, why)
+            ctx.move(State.DRAINING, why)
         else:
-            ctx.store.move(ctx.id, State.TERMINATING, why)
+            ctx.move(State.TERMINATING, why)
 
     # --- steps ---
 
@@ -178,13 +178,13 @@ class Driver:
 
     async def _connect(self) -> None:
         await self._link.connection(patience=FIRST_CONTACT_LIMIT)
-        self._ctx.store.move(self._ctx.id, State.PREPARING)
+        self._ctx.move(State.PREPARING)
 
     async def _prepare(self) -> None:
         ctx = self._ctx
         agent = await self._link.agent()
         await prepare(ctx, agent, self._secrets())
-        ctx.store.move(ctx.id, State.READY)
+        ctx.move(State.READY)
 
     async def _next_run(self) -> None:
         """Run what is waiting; when all is done, end the session or keep it, as the spec says."""
@@ -193,9 +193,9 @@ class Driver:
         if waiting:
             await self._run(waiting[0])
         elif ctx.spec.after == "terminate":
-            ctx.store.move(ctx.id, State.DRAINING)
+            ctx.move(State.DRAINING)
         else:
-            ctx.store.move(ctx.id, State.READY, "kept, as the spec says; it bills until it is terminated")
+            ctx.move(State.READY, "kept, as the spec says; it bills until it is terminated")
             await self._keep()
 
     async def _run(self, run: RunRow) -> None:
@@ -204,12 +204,12 @@ class Driver:
         env = {**ctx.spec.env, **self._secrets()}
         try:
             ctx.store.update_run(run.id, status="running", started=run.started or ctx.clock(), ended=None)
-            ctx.store.move(ctx.id, State.RUNNING, run.name)
+            ctx.move(State.RUNNING, run.name)
             await follower.start(env)
             await follower.until_ended(env)
             outcome, message = follower.view.state.outcome or "failed", follower.view.state.message
             ctx.store.update_run(run.id, status=outcome, detail=message, ended=ctx.clock())
-            ctx.store.move(ctx.id, State.READY, f"{run.name}: {outcome}")
+            ctx.move(State.READY, f"{run.name}: {outcome}")
             log.info("%s: %s %s", run.name, outcome, message)
         finally:
             follower.close()
@@ -231,7 +231,7 @@ class Driver:
         except InstanceGone as exc:
             lost = f"{exc.message}; what had not come home is lost"
             log.error("%s", lost)
-        ctx.store.move(ctx.id, State.TERMINATING, lost)
+        ctx.move(State.TERMINATING, lost)
 
     async def _bring_home(self, run: RunRow) -> None:
         if run.status == "running":
@@ -247,7 +247,7 @@ class Driver:
         ctx = self._ctx
         await self._stop_on_own_machine()
         await renting.give_back(ctx)
-        ctx.store.move(ctx.id, State.TERMINATED, f"${money.spent(ctx.row, ctx.clock()):.2f} spent")
+        ctx.move(State.TERMINATED, f"${money.spent(ctx.row, ctx.clock()):.2f} spent")
 
     async def _stop_on_own_machine(self) -> None:
         """A machine that is not given back would go on computing: stop what was started there."""

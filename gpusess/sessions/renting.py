@@ -88,8 +88,7 @@ async def launch(ctx: Context) -> None:
     name = f"gpusess-{ctx.id}-{number}"
     request = _request(ctx, name, offer)
     intent_id = ctx.store.add_intent(ctx.id, "launch", ctx.provider.name, name, offer.price)
-    ctx.store.move(
-        ctx.id,
+    ctx.move(
         State.LAUNCHING,
         f"{offer.name} in {offer.region} at ${offer.price:.2f}/h",
         launch_name=name,
@@ -177,7 +176,7 @@ def _nothing_launched(ctx: Context, intent_id: int, why: str) -> None:
 
 def _launched(ctx: Context, intent_id: int, instance: Instance) -> None:
     ctx.store.settle_intent(intent_id, "launched", instance.id)
-    ctx.store.move(ctx.id, State.BOOTING, f"instance {instance.id}", instance_id=instance.id)
+    ctx.move(State.BOOTING, f"instance {instance.id}", instance_id=instance.id)
 
 
 async def boot(ctx: Context) -> None:
@@ -191,7 +190,7 @@ async def boot(ctx: Context) -> None:
                 "`gpusess resume` launches another one",
             )
         if instance.status is InstanceStatus.RUNNING and instance.endpoint:
-            ctx.store.move(ctx.id, State.CONNECTING, endpoint=asdict(instance.endpoint))
+            ctx.move(State.CONNECTING, endpoint=asdict(instance.endpoint))
             return
         if ctx.clock() - since > BOOT_LIMIT:
             raise ProviderFault(
@@ -276,7 +275,7 @@ async def revive(ctx: Context) -> None:
         return
     instance = await look(ctx) if row.ended is None else None
     if instance and instance.status in (InstanceStatus.RUNNING, InstanceStatus.BOOTING):
-        ctx.store.move(ctx.id, State.BOOTING, "found again", error="", hint="")
+        ctx.move(State.BOOTING, "found again", error="", hint="")
         return
     if row.launched is not None and row.ended is None:
         await give_back(ctx)
