@@ -1,4 +1,4 @@
-"""The tables of keys in docs/cockpit.md, made from gpusess/tui/keys.py: `python docs/keys_table.py` prints them.
+"""The tables of keys in docs/cockpit.md, made from gpusess/tui/keys.py; run it to print them.
 
 tests/examples/test_docs.py fails where the page is behind.
 """
@@ -10,12 +10,16 @@ from gpusess.tui.keys import SECTIONS, TABLE, Key, shown
 
 def tables() -> str:
     """One Markdown table a context, with a heading."""
-    return "\n".join(_table(title, [k for k in TABLE if k.where == where]) for where, title in SECTIONS.items())
+    return "\n".join(
+        _table(title, [k for k in TABLE if k.where == where]) for where, title in SECTIONS.items()
+    )
 
 
 def _table(title: str, keys: list[Key]) -> str:
     rows = [f"| {_keys(k)} | {k.description or k.label} | `{k.id}` |" for k in keys]
-    return "\n".join([f"### {title}", "", "| keys | what it does | action id |", "| --- | --- | --- |", *rows, ""])
+    return "\n".join(
+        [f"### {title}", "", "| keys | what it does | action id |", "| --- | --- | --- |", *rows, ""]
+    )
 
 
 def _keys(key: Key) -> str:

@@ -165,8 +165,8 @@ class Agent:
         facts = await self.ask("status", run_folder(run))
         return facts["supervisor"], facts["lengths"]
 
-    async def put_journal(self, run: str, name: str, content: Iterable[bytes]) -> None:
-        """Give a new instance what an earlier one had written. Only for a run that has nothing there."""
+    async def put_file(self, run: str, name: str, content: Iterable[bytes]) -> None:
+        """Give a new instance what an earlier one had written. Only while nothing there writes that file."""
         path = f"{run_folder(run)}/{name}"
         await self._connection.upload(
             content, f"umask 077 && mkdir -p {run_folder(run)} && cat > {path}.tmp && mv {path}.tmp {path}"

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,9 @@ class Mirror:
         self._fds = self._open()
         return aside
 
-    def cut_partial_lines(self) -> None:
-        """Drop what a broken link left of a line, before the journals go to a new instance."""
-        for name in JOURNALS:
+    def cut_partial_lines(self, names: Iterable[str] = JOURNALS) -> None:
+        """Drop what a broken link left of a line, before these files go to a new instance."""
+        for name in names:
             content = (self.folder / name).read_bytes()
             os.ftruncate(self._fds[name], content.rfind(b"\n") + 1)
 

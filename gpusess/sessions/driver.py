@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from gpusess.config import resolve_secrets
+from gpusess.secrets import resolve_secrets
 from gpusess.errors import GpusessError, SessionError, Unreachable
 from gpusess.sessions import money, renting
 from gpusess.sessions.context import Context, log

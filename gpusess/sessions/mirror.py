@@ -24,6 +24,11 @@ class Tail:
         self.offset = 0
         self._rest = b""
 
+    @property
+    def whole(self) -> int:
+        """Bytes of the whole lines that were read."""
+        return self.offset - len(self._rest)
+
     def lines(self, limit: int = CHUNK) -> list[bytes]:
         """Whole new lines, at most about `limit` bytes of them; empty where there are none."""
         try:
@@ -53,6 +58,10 @@ class RunMirror:
     def length(self) -> int:
         """Bytes of the journal that have been read."""
         return self._tails[JOURNAL].offset
+
+    def folded(self, name: str) -> int:
+        """Bytes of a journal's whole records that the state holds."""
+        return self._tails[name].whole
 
     def refresh(self, budget: int = 8 * CHUNK) -> bool:
         """Fold what is new, at most about `budget` bytes; True where more is waiting."""

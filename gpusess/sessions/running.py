@@ -14,10 +14,10 @@ from gpusess.remote.agent import Agent
 from gpusess.remote.follow import Diverged, Mirror, follow
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import GaveUp, Link
-from gpusess.sessions.mirror import RunMirror
+from gpusess.sessions.mirror import EVENTS, RunMirror
 from gpusess.sessions.preparing import give_order
 from gpusess.sessions.store import RunRow
-from remote_agent.follow import JOURNALS
+from remote_agent.follow import JOURNALS, LOGS
 
 SUPERVISOR_SILENCE = 12.0
 """Seconds without a byte of a run after which it is asked whether its supervisor lives; heartbeats come every
@@ -40,20 +40,23 @@ class RunFollower:
         self._heard = time.monotonic()
         self._synced = time.monotonic()
         self._restarts = 0
+        self._before = 0
+        """Bytes of events that were there before this start: an end that they tell of is an earlier one's."""
 
     async def start(self, env: dict[str, str]) -> None:
         """Start the run, or find it running. A new instance gets what an earlier one had written."""
         agent = await self._link.agent()
         await give_order(self._ctx, agent, self._run)
         supervisor, lengths = await agent.lengths(self._run.id)
-        if supervisor is None and not any(lengths[name] for name in JOURNALS):
-            await self._restore(agent)
+        if supervisor is None:
+            await self._restore(agent, lengths)
+        self._before = lengths[EVENTS]
         await agent.start(self._run.id, env)
 
     async def until_ended(self, env: dict[str, str]) -> None:
         """Follow through broken links and dead supervisors until the supervisor's last word is here."""
         self.view.refresh()
-        while self.view.state.ended is None:
+        while not self._has_ended():
             try:
                 agent = await self._link.agent()
                 await self._follow_until_something(agent, env)
@@ -89,6 +92,10 @@ class RunFollower:
     def close(self) -> None:
         self.mirror.close()
 
+    def _has_ended(self) -> bool:
+        """Whether the last word is here of the supervisor that was started, or found, by `start`."""
+        return self.view.state.ended is not None and self.view.folded(EVENTS) > self._before
+
     async def _follow_until_something(self, agent: Agent, env: dict[str, str]) -> None:
         """Follow until the run has ended or has been silent for too long."""
         connection = await self._link.connection()
@@ -98,7 +105,7 @@ class RunFollower:
         def heard() -> None:
             self._heard = time.monotonic()
             self.view.refresh()
-            if self.view.state.ended:
+            if self._has_ended():
                 something.set()
             if self._heard - self._synced > SYNC_EVERY:
                 self._synced = self._heard
@@ -109,7 +116,7 @@ class RunFollower:
             await _first(follow(connection, agent, self._run.id, self.mirror, heard), something, None)
         finally:
             watch.cancel()
-        if not self.view.state.ended:
+        if not self._has_ended():
             await self._revive_supervisor(agent, env)
 
     async def _watch_silence(self, something: asyncio.Event) -> None:
@@ -130,13 +137,19 @@ class RunFollower:
         log.warning("the run's supervisor is gone; starting it again")
         await agent.start(self._run.id, env)
 
-    async def _restore(self, agent: Agent) -> None:
-        self.mirror.cut_partial_lines()
-        for name in JOURNALS:
+    async def _restore(self, agent: Agent, lengths: dict[str, int]) -> None:
+        """Bring what the instance has nothing of, logs too: each copy must stay the original's beginning.
+
+        `lengths` are the instance's, and are kept true.
+        """
+        missing = [name for name in JOURNALS + LOGS if not lengths[name]]
+        self.mirror.cut_partial_lines(missing)
+        for name in missing:
             content = (self.mirror.folder / name).read_bytes()
             if content:
                 self._ctx.say(f"giving the instance the {len(content)} bytes of {name} that are at home")
-                await agent.put_journal(self._run.id, name, [content])
+                await agent.put_file(self._run.id, name, [content])
+                lengths[name] = len(content)
 
 
 async def _first(coroutine: object, event: asyncio.Event, limit: float | None) -> None:
