@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from remote_agent.journal import read_ack
+from remote_agent.journal import ack_path, read_ack
 
 JOURNALS = ("journal.jsonl", "events.jsonl")
 LOGS = ("worker.log", "supervisor.log")
@@ -87,8 +87,8 @@ def _start(run: Path, name: str, known: dict[str, Any] | None) -> int:
 
 
 def length(run: Path, name: str) -> int:
-    """How far a file may be sent."""
-    if name in JOURNALS:
+    """How far a file may be sent. A journal that was brought here and not opened yet counts whole."""
+    if name in JOURNALS and ack_path(run / name).exists():
         return read_ack(run / name)
     try:
         return (run / name).stat().st_size

@@ -20,7 +20,7 @@ from typing import Any
 
 from remote_agent import control, protocol
 from remote_agent.identity import agent_id, command
-from remote_agent.journal import Journal, NoSpace, read_ack
+from remote_agent.journal import Journal, JournalError, NoSpace, read_ack
 from remote_agent.logs import setup_logging
 from remote_agent.telemetry import Meter
 
@@ -123,10 +123,20 @@ class Supervisor:
                 protocol.WorkerExited(pid=self._worker_pid() or 0, cause=death.cause, restart_in=pause)
             )
             if ended:
+                self._settle_tail()
                 self._record(ended)
                 return
             log.warning("the worker ended with %s; the next starts in %.1f s", death.cause, pause)
             self._wait(pause or 0.0)
+
+    def _settle_tail(self) -> None:
+        """Let whole records count that a worker wrote and could not acknowledge before it was ended."""
+        journal = self._run / protocol.JOURNAL
+        if journal.exists():
+            try:
+                Journal(journal, ballast=False).close()
+            except (JournalError, OSError) as exc:
+                log.error("%s", exc)
 
     def _verdict(self, death: Death, barren: int) -> protocol.Ended | None:
         """The run's end, or None where another worker is to be started."""

@@ -16,7 +16,6 @@ import shutil
 import sys
 import tarfile
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -27,7 +26,7 @@ MANIFEST_LIMIT = 64 * 1024 * 1024
 """Bytes."""
 CHUNK = 1024 * 1024
 
-_USAGE = "usage: unpack [--file] [--link PATH] DEST"
+_USAGE = "usage: unpack [--file] DEST"
 _MODES = {"file": 0o644, "exec": 0o755}
 
 
@@ -257,38 +256,18 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def link(path: Path, dest: Path) -> None:
-    """Make `path` a link to `dest`, in one step. Something that is not a link is never replaced."""
-    if path.exists() and not path.is_symlink():
-        raise UnpackError(f"{path} is there and is not a link")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    with suppress(FileNotFoundError):
-        fresh.unlink()
-    fresh.symlink_to(os.path.relpath(dest, path.parent))
-    fresh.replace(path)
-    _fsync(path.parent)
-
-
 def main(argv: list[str]) -> int:
-    """`unpack [--file] [--link PATH] DEST`: prints one JSON line, or an error on stderr and returns 1."""
+    """`unpack [--file] DEST`: prints one JSON line, or an error on stderr and returns 1."""
     args = list(argv)
     single = "--file" in args
     if single:
         args.remove("--file")
-    alias = None
-    if "--link" in args[:-1]:
-        at = args.index("--link")
-        alias = args[at + 1]
-        del args[at : at + 2]
     if len(args) != 1 or args[0].startswith("--"):
         print(_USAGE, file=sys.stderr)
         return 2
     dest = Path(args[0]).absolute()
     try:
         line = _run(dest, single)
-        if alias:
-            link(Path(alias).absolute(), dest)
     except UnpackError as error:
         print(f"unpack {dest}: {error}", file=sys.stderr)
         return 1

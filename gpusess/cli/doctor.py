@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from gpusess.sessions.store import Store
 
 
+JUST_NOW = 5.0
+"""Seconds that a new session's driver has to take over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`status`: ok, warn or fail. `hint`: the next step where it is not ok."""
@@ -114,8 +118,10 @@ def _sessions(store: Store) -> Iterator[Finding]:
 
     for view in Board(store).refresh(budget=1 << 40).sessions:
         name = f"session {view.row.name}"
-        if view.needs_driver or (view.bills and not view.driven):
-            message = f"{view.row.state}, and nobody drives it; it bills ${view.row.price:.2f}/h"
+        just_begun = view.now - view.row.created < JUST_NOW and not view.bills
+        if (view.needs_driver or (view.bills and not view.driven)) and not just_begun:
+            bills = f"; it bills ${view.row.price:.2f}/h" if view.bills else ""
+            message = f"{view.row.state}, and nobody drives it{bills}"
             hint = f"`gpusess resume {view.row.name}` or `gpusess terminate {view.row.name}`"
             yield Finding(name, "warn", message, hint)
         for run in view.runs:

@@ -13,10 +13,12 @@ import click
 @click.option("--resume", is_flag=True)
 def command(session: str, resume: bool) -> int:
     """Drive SESSION until it ends, fails or is to be kept."""
+    from gpusess.errors import GpusessError
     from gpusess.sessions.context import open_context
     from gpusess.sessions.driver import Driver
     from gpusess.sessions.driver_lock import DriverLock
     from gpusess.sessions.start import open_store
+    from gpusess.sessions.states import State
     from remote_agent.logs import setup_logging
 
     setup_logging()
@@ -25,6 +27,11 @@ def command(session: str, resume: bool) -> int:
     lock = DriverLock(session)
     try:
         state = asyncio.run(Driver(open_context(store, session)).drive(resume))
+    except GpusessError as exc:
+        # Without a context there is no driver to say it: the session must not look alive.
+        store.move(session, State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+        logging.getLogger("driver").error("%s (%s)", exc.message, exc.hint)
+        return exc.exit_code
     finally:
         lock.release()
         store.close()

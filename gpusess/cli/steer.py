@@ -32,7 +32,7 @@ def resume(session: str | None, headless: bool, detach: bool, as_json: bool) -> 
         return 0
     if headless or as_json or not sys.stdout.isatty():
         try:
-            view = watch.watch(store, row.id)
+            view = watch.watch(store, row.id, only_new=True)
         except KeyboardInterrupt:
             click.echo(watch.left_alone(row.name), err=True)
             return 130
@@ -86,10 +86,10 @@ def terminate(session: str | None, now: bool, yes: bool, detach: bool) -> int:
     store = start.open_store()
     if session is None:
         alive = [s.name for s in store.sessions() if s.state is not State.TERMINATED]
+        if not alive:
+            raise SessionError("no session lives: there is nothing to end")
         if len(alive) != 1:
-            raise SessionError(
-                f"{len(alive)} sessions live: {', '.join(alive) or 'none'}", "name the one to end"
-            )
+            raise SessionError(f"{len(alive)} sessions live: {', '.join(alive)}", "name the one to end")
         session = alive[0]
     row = store.find(session)
     what = (

@@ -29,10 +29,15 @@ def run_session(
 ) -> int:
     """Write the session down, start its driver, and watch; the exit status."""
     from gpusess.cli import watch
+    from gpusess.providers import open_provider
+    from gpusess.secrets import resolve_secrets
     from gpusess.sessions.start import ensure_driver, new_session, open_store
     from gpusess.spec import Spec
 
     assert isinstance(spec, Spec)
+    # What would stop the session's driver is found here, before anything is written down or rented.
+    open_provider(spec.resources.provider, spec.resources.options)
+    resolve_secrets(spec.secrets)
     store = open_store()
     session_id = new_session(store, spec, path.read_text(encoding="utf-8"), path)
     name = store.session(session_id).name

@@ -83,13 +83,15 @@ class _Progress:
     def __init__(self) -> None:
         self._said: tuple[str, str] = ("", "")
         self._findings = 0
-        self._done = -1
+        self._done = 0
+        self._planned = False
         self._spoke = 0.0
 
     def skip(self, view: SessionView | None) -> None:
         """Count what has happened as said."""
         if view and view.run:
-            self._findings, self._done = len(view.run.state.checks), view.run.state.done
+            state = view.run.state
+            self._findings, self._done, self._planned = len(state.checks), state.done, state.total > 0
 
     def show(self, view: SessionView) -> None:
         row = view.row
@@ -112,13 +114,18 @@ class _Progress:
         state, now = run.state, time.monotonic()
         if not state.total:
             return
-        if self._done < 0:
+        if not self._planned:
+            self._planned = True
             fine = sum(finding.status == "ok" for finding in state.checks)
             self._line(
                 view, f"preflight: {fine} of {len(state.checks)} checks ok; {state.total} results to come"
             )
         finished = state.total > 0 and state.done == state.total
-        if state.done == self._done or (now - self._spoke < PROGRESS_EVERY and not finished):
+        if (
+            not state.done
+            or state.done == self._done
+            or (now - self._spoke < PROGRESS_EVERY and not finished)
+        ):
             return
         self._done, self._spoke = state.done, now
         speed = f"{state.tokens_per_second:.0f} tok/s" if state.tokens_per_second else "-"

@@ -138,15 +138,15 @@ class Agent:
             f'mkdir -p "$(dirname {at})" && ln -sfn "$HOME"/{source} {at}', timeout=COMMAND_LIMIT
         )
 
-    async def script(self, folder: str, env: dict[str, str], lines: Iterable[str]) -> str:
-        """Run shell lines in a folder, stopping at the first that fails; what they printed.
+    async def script(self, folder: str, env: dict[str, str], lines: Iterable[str]) -> tuple[int, str]:
+        """Run shell lines in a folder up to the first that fails; the exit status and what they printed.
 
         The script, with the environment in it, goes over stdin: no secret stands in a command line.
         """
         exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
         script = f"{exports}cd {shlex.quote(folder)} || exit 1\n" + "\n".join(lines) + "\n"
-        said = await self._connection.check("sh -es 2>&1", input=script.encode(), timeout=INSTALL_LIMIT)
-        return said.decode("utf-8", "replace")
+        done = await self._connection.run("sh -es 2>&1", input=script.encode(), timeout=INSTALL_LIMIT)
+        return done.exit_status, done.stdout.decode("utf-8", "replace")
 
     # --- runs ---
 

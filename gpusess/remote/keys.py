@@ -61,9 +61,13 @@ def pinned_keys(target: Target) -> list[asyncssh.SSHKey]:
     if not keys:
         raise HostKeyMismatch(
             f"no host key of {target} is known: nothing was sent",
-            f"run `ssh {target.endpoint.host}` once and check the fingerprint that it shows",
+            f"run `ssh {_port(target)}{target.endpoint.host}` once and check the fingerprint that it shows",
         )
     return keys
+
+
+def _port(target: Target) -> str:
+    return "" if target.endpoint.port == 22 else f"-p {target.endpoint.port} "
 
 
 def ssh_argv(target: Target, known_hosts: Path, command: str = "", tty: bool = False) -> list[str]:

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from gpusess.secrets import resolve_secrets
 from gpusess.errors import GpusessError, SessionError, Unreachable
+from gpusess.secrets import resolve_secrets
 from gpusess.sessions import money, renting
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import FIRST_CONTACT_LIMIT, GaveUp, InstanceGone, Link
@@ -39,6 +39,8 @@ class Driver:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._link = Link(ctx)
+        self._why = ""
+        """Why the session is being ended, where it was not simply done."""
         self._steps: dict[State, Callable[[], Awaitable[None]]] = {
             State.REQUESTED: self._launch,
             State.LAUNCHING: self._launch,
@@ -156,21 +158,21 @@ class Driver:
     async def _obey_terminate(self, pull: bool, why: str) -> None:
         ctx = self._ctx
         row, runs = ctx.row, ctx.store.runs(ctx.id)
+        self._why = why
         if row.state is State.TERMINATED:
             return
+        reachable = row.endpoint is not None and row.ended is None
+        drain = pull and reachable and any(run.started for run in runs)
         for run in runs:
-            if run.status == "pending":
+            if run.status == "pending" or (run.status == "running" and not drain):
                 detail = why or "the session was terminated first"
                 ctx.store.update_run(run.id, status="stopped", detail=detail)
-        reachable = row.endpoint is not None and row.ended is None
-        if pull and reachable and any(run.started for run in runs):
-            ctx.move(State.DRAINING, why)
-        else:
-            ctx.move(State.TERMINATING, why)
+        ctx.move(State.DRAINING if drain else State.TERMINATING, why)
 
     # --- steps ---
 
     async def _launch(self) -> None:
+        self._secrets()  # what is missing is said before money is spent
         await renting.launch(self._ctx)
 
     async def _boot(self) -> None:
@@ -203,9 +205,12 @@ class Driver:
         follower = RunFollower(ctx, self._link, run)
         env = {**ctx.spec.env, **self._secrets()}
         try:
-            ctx.store.update_run(run.id, status="running", started=run.started or ctx.clock(), ended=None)
+            ctx.store.update_run(
+                run.id, status="running", detail="", started=run.started or ctx.clock(), ended=None
+            )
             ctx.move(State.RUNNING, run.name)
             await follower.start(env)
+            ctx.store.update(ctx.id, detail=run.name)
             await follower.until_ended(env)
             outcome, message = follower.view.state.outcome or "failed", follower.view.state.message
             ctx.store.update_run(run.id, status=outcome, detail=message, ended=ctx.clock())
@@ -236,7 +241,7 @@ class Driver:
     async def _bring_home(self, run: RunRow) -> None:
         if run.status == "running":
             await self._stop(run.id)
-            self._ctx.store.update_run(run.id, status="stopped", ended=self._ctx.clock())
+            self._ctx.store.update_run(run.id, status="stopped", detail=self._why, ended=self._ctx.clock())
         follower = RunFollower(self._ctx, self._link, run)
         try:
             await follower.pull_rest()

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gpusess.errors import CommandFailed
 from gpusess.remote.agent import Agent, blob, session_folder
+from gpusess.remote.keys import printable
 from gpusess.sessions.board import SETUP_LOG
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.store import RunRow
@@ -71,10 +73,18 @@ async def _run_setup(ctx: Context, agent: Agent, secrets: dict[str, str]) -> Non
     if not ctx.spec.setup.commands:
         return
     ctx.say(f"running {len(ctx.spec.setup.commands)} setup commands")
-    said = await agent.script(session_folder(ctx.id), {**ctx.spec.env, **secrets}, ctx.spec.setup.commands)
+    status, said = await agent.script(
+        session_folder(ctx.id), {**ctx.spec.env, **secrets}, ctx.spec.setup.commands
+    )
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     with (ctx.folder / SETUP_LOG).open("a") as file:
         file.writelines(f"{stamp} INFO setup {line}\n" for line in said.splitlines())
+    if status != 0:
+        last = " | ".join(said.strip().splitlines()[-3:]) or "it printed nothing"
+        raise CommandFailed(
+            f"a setup command ended with exit status {status}: {printable(last)}",
+            "`gpusess logs --source setup` has the whole output; mend the spec and start it again",
+        )
 
 
 # --- orders ---

@@ -106,9 +106,12 @@ def summary_lines(view: SessionView) -> list[str]:
     for run in view.runs:
         lines += _run_lines(run)
     end = row.ended or view.now
-    took = duration_text(end - row.launched) if row.launched else "-"
-    lines.append(f"took      {took} from launch to {'its end' if row.ended else 'now'}")
-    bills = ", and it goes on billing" if view.bills else ""
+    if row.launched:
+        took = duration_text(end - row.launched)
+        lines.append(f"took      {took} from launch to {'its end' if row.ended else 'now'}")
+    else:
+        lines.append("took      nothing was launched")
+    bills = ", and it goes on billing" if view.bills and row.price else ""
     lines.append(f"cost      ${view.spent:.2f} at ${row.price:.2f}/h{bills}")
     return lines
 

@@ -37,9 +37,9 @@ class FileTree:
     def bytes(self) -> int:
         return sum(entry.size for entry in self.entries)
 
-    def unpack_args(self, dest: str, link: str | None = None) -> list[str]:
-        """Arguments of the agent's `unpack`. `link`: a name that shall lead to `dest` afterwards."""
-        return [*(["--file"] if self.single else []), *(["--link", link] if link else []), dest]
+    def unpack_args(self, dest: str) -> list[str]:
+        """Arguments of the agent's `unpack`."""
+        return [*(["--file"] if self.single else []), dest]
 
 
 def read_files(path: Path) -> FileTree:

@@ -32,7 +32,7 @@ from remote_agent.protocol import Order
 
 log = logging.getLogger("engine")
 
-SHARED_TOKENS = 32
+SHARED_TOKENS = 16
 """A common beginning shorter than this is not worth being kept apart."""
 
 

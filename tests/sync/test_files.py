@@ -48,7 +48,7 @@ def test_what_is_left_out_is_listed(tmp_path: Path) -> None:
 def test_one_file(tmp_path: Path) -> None:
     path = write(tmp_path, {"data set.jsonl": "{}\n"}) / "data set.jsonl"
     tree = read_files(path)
-    assert tree.unpack_args("d", "l") == ["--file", "--link", "l", "d"]
+    assert tree.unpack_args("d") == ["--file", "d"]
     assert unpacked(b"".join(pack(tree)), tmp_path / "there", "--file").returncode == 0
     assert (tmp_path / "there").read_text() == "{}\n"
 

@@ -186,23 +186,10 @@ def test_two_files_are_not_one(place: Path) -> None:
     assert list(place.parent.iterdir()) == []
 
 
-def test_the_link_follows_the_newest_and_replaces_nothing_else(place: Path) -> None:
-    name = place.with_name("current")
-    for dest in (place, place.with_name("dest2")):
-        assert unpacked(GOOD, dest, "--link", str(name)).returncode == 0
-        assert name.resolve() == dest
-    assert name.readlink() == Path("dest2")
-    name.unlink()
-    name.write_text("mine")
-    done = unpacked(GOOD, place, "--link", str(name))
-    assert (done.returncode, name.read_text()) == (1, "mine")
-    assert b"is there and is not a link" in done.stderr
-
-
-@pytest.mark.parametrize("args", [[], ["a", "b"], ["--link", "x"], ["--what"]])
+@pytest.mark.parametrize("args", [[], ["a", "b"], ["--what"]])
 def test_usage(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(args) == 2
-    assert capsys.readouterr().err == "usage: unpack [--file] [--link PATH] DEST\n"
+    assert capsys.readouterr().err == "usage: unpack [--file] DEST\n"
 
 
 PATHS = st.lists(st.sampled_from(["a", "b", "..", ".", "", "~", "c d"]), min_size=1, max_size=5).map("/".join)

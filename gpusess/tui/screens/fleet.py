@@ -24,7 +24,7 @@ from gpusess.tui.widgets.meter import bar
 from gpusess.tui.widgets.row_table import Column, RowTable
 
 COLUMNS = (
-    Column("STATE", 12, 12, 0),
+    Column("STATE", 14, 14, 0),
     Column("NAME", 11, 24, 0),
     Column("GPU", 10, 14, 4),
     Column("PHASE", 9, 22, 7),
