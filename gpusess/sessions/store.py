@@ -196,9 +196,10 @@ class Store:
         if near:
             names = ", ".join(r.name for r in near)
             raise SessionError(f"'{name}' is not unique: {names}", "give the whole name")
-        raise SessionError(
-            f"no session '{name}'" if name else "no sessions yet", "`gpusess up SPEC` starts one"
-        )
+        if name and rows:
+            raise SessionError(f"no session '{name}'", "`gpusess status --all` lists them")
+        what = f"no session '{name}'" if name else "no sessions yet"
+        raise SessionError(what, "`gpusess up SPEC` starts one")
 
     def move(self, id: str, state: State, detail: str = "", **changes: Any) -> None:
         """One transition, with changes of other columns, in one durable step."""

@@ -60,12 +60,13 @@ class Pane(Widget, can_focus=True):
     def show(self, scene: Scene) -> None:
         """Take a new scene; costs next to nothing where nothing has changed."""
         self._scene = scene
-        if not self.display or not self.size:
+        size = self.size if self.display else None
+        if not size:
             return
-        key = (self.key(scene), self.size)
+        key = (self.key(scene), size)
         if key != self._shown:
             self._shown = key
-            self._replace(self.draw(scene, *self.size))
+            self._replace(self.draw(scene, *size))
 
     def redraw(self) -> None:
         """Draw again although the scene is the same (a setting of the pane has changed)."""
