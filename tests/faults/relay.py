@@ -40,8 +40,8 @@ class Relay:
         return len(self._open) // 2
 
     def cut(self) -> None:
-        """Reset every connection, whatever is under way."""
-        self._loop.call_soon_threadsafe(self._cut)
+        """Reset every connection, whatever is under way; returns when that is done."""
+        asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(5)
 
     def hold(self) -> None:
         """Pass nothing on any more; connections stay open, as behind a dead router."""
@@ -61,7 +61,7 @@ class Relay:
         self._ready.set()
         await self._ended.wait()
         server.close()
-        self._cut()
+        await self._cut()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -87,7 +87,7 @@ class Relay:
             self._open.discard(sink)
             sink.close()
 
-    def _cut(self) -> None:
+    async def _cut(self) -> None:
         for writer in list(self._open):
             raw: socket.socket = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -42,7 +42,6 @@ def test_link_cut_while_streaming(world: World, cuts: int, samples: int, candida
             time.sleep(chance.uniform(0, 2))
             assert world.session.state == "running"
             relay.cut()
-            world.wait(lambda: not relay.connections, "the cut")
         world.wait_state("terminated", "failed", seconds=120)
         assert relay.accepted > cuts
     world.assert_identical()
@@ -56,7 +55,7 @@ def test_link_that_goes_silent(world: World) -> None:
     with running_through_a_relay(world, 200, 1, pace=0.8) as relay:
         time.sleep(1)
         relay.hold()
-        world.wait(lambda: "nothing was heard" in world.story(), "the silence to be noticed", 40)
+        world.wait(lambda: "connecting again" in world.story(), "the silence to be noticed", 40)
         relay.release()
         world.wait_state("terminated", "failed", seconds=120)
     world.assert_identical()

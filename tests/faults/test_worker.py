@@ -22,12 +22,14 @@ def test_undisturbed(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "samples", "candidates"),
-    [pytest.param(8, 60, 1, marks=pytest.mark.sample), pytest.param(50, 200, 3)],
+    ("kills", "samples", "candidates", "pace"),
+    [pytest.param(8, 60, 1, 0.3, marks=pytest.mark.sample), pytest.param(50, 300, 3, 0.15)],
 )
-def test_worker_killed_at_random_moments(world: World, kills: int, samples: int, candidates: int) -> None:
+def test_worker_killed_at_random_moments(
+    world: World, kills: int, samples: int, candidates: int, pace: float
+) -> None:
     chance = random.Random(kills)
-    world.up_until(1, world.write_spec(samples, pace=0.1, candidates=candidates))
+    world.up_until(1, world.write_spec(samples, pace=pace, candidates=candidates))
     world.keep_originals()
     pid = 0
     for number in range(kills):

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import psutil
 import yaml
@@ -55,7 +55,7 @@ class World:
         self.home = self.folder / "data"
         self._cache = self.folder / "cache"
         self._config = self.folder / "config.toml"
-        self._kept = self.folder / "kept"
+        self._kept: dict[str, BinaryIO] = {}
         self.home.mkdir()
         self.store = Store(self.home / "gpusess.db")
 
@@ -205,7 +205,15 @@ class World:
 
     def driver(self) -> psutil.Process:
         """The process that drives the session."""
-        return self.wait(lambda: next(iter(self._with_words("drive")), None), "a driver")
+
+        def look() -> psutil.Process | None:
+            for process in self.processes():
+                with contextlib.suppress(psutil.Error):
+                    if "drive" in process.cmdline():
+                        return process
+            return None
+
+        return self.wait(look, "a driver")
 
     def supervisor(self) -> psutil.Process:
         def look() -> psutil.Process | None:
@@ -230,14 +238,6 @@ class World:
         driver = self.driver()
         driver.kill()
         self.wait(lambda: not driver.is_running() or driver.status() == psutil.STATUS_ZOMBIE, "its end")
-
-    def _with_words(self, *words: str) -> list[psutil.Process]:
-        found = []
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                if set(words) <= set(process.cmdline()):
-                    found.append(process)
-        return found
 
     # --- waiting ---
 
@@ -271,17 +271,15 @@ class World:
     # --- the promises ---
 
     def keep_originals(self) -> None:
-        """Hold on to the instance's journals by a second name, so that they outlive the instance."""
-        self._kept.mkdir(exist_ok=True)
+        """Hold the instance's journals open, so that they can be read after the instance is gone."""
         for name in JOURNALS:
-            kept = self._kept / name
-            kept.unlink(missing_ok=True)
-            kept.hardlink_to(self.remote_run / name)
+            self._kept[name] = (self.remote_run / name).open("rb")
 
     def assert_identical(self) -> None:
         """The mirror is the whole original, byte for byte."""
         for name in JOURNALS:
-            assert (self.mirror / name).read_bytes() == (self._kept / name).read_bytes(), name
+            self._kept[name].seek(0)
+            assert (self.mirror / name).read_bytes() == self._kept[name].read(), name
         assert not list(self.mirror.glob("diverged-*"))
 
     def assert_complete(self, failed: Iterable[str] = ()) -> None:
@@ -320,6 +318,8 @@ class World:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
             time.sleep(0.05)
+        for file in self._kept.values():
+            file.close()
         self.store.close()
 
 
