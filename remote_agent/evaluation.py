@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from remote_agent import protocol
 from remote_agent.engines.base import Completion, Engine, EngineBroken, Prompt
-from remote_agent.journal import Journal, NoSpace
+from remote_agent.journal import Journal, NoSpace, Record
 from remote_agent.plan import Item, Pair
 from remote_agent.tasks.base import Task
 
@@ -38,25 +38,31 @@ class PatientWriter:
     def write(self, *records: BaseModel) -> None:
         """Durable when it returns. Raises JournalError for anything but a lack of space."""
         held = [protocol.payload(record) for record in records]
-        while True:
-            try:
-                self._journal.append(held)
-                return
-            except NoSpace:
-                self._wait_for_room(len(held))
+        try:
+            self._journal.append(held)
+        except NoSpace:
+            self._write_when_there_is_room(held)
 
-    def _wait_for_room(self, waiting: int) -> None:
+    def _write_when_there_is_room(self, held: list[Record]) -> None:
+        """Say that the run waits, and try until the held records fit beside a whole ballast."""
         started = time.monotonic()
-        reason = f"the disk is full: free some space on the instance; {waiting} records are held in memory"
+        reason = f"the disk is full: free some space on the instance; {len(held)} records are held in memory"
         log.warning("waiting: %s", reason)
         self._journal.release_ballast()
         self._try(protocol.Paused(reason=reason))
-        self._sleep(POLL_SECONDS)
-        while not self._journal.restore_ballast():
+        while True:
             self._sleep(POLL_SECONDS)
-        waited = round(time.monotonic() - started, 1)
-        log.info("there is room again after %.1f s", waited)
-        self._try(protocol.Unpaused(waited=waited))
+            if not self._journal.restore_ballast():
+                continue
+            waited = round(time.monotonic() - started, 1)
+            try:
+                self._journal.append([protocol.payload(protocol.Unpaused(waited=waited)), *held])
+            except NoSpace:
+                # The ballast has only taken back its own room.
+                self._journal.release_ballast()
+                continue
+            log.info("there is room again after %.1f s", waited)
+            return
 
     def _try(self, record: BaseModel) -> None:
         """Write a record that may be left out: others may have taken the space that was made for it."""

@@ -18,6 +18,8 @@ import struct
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -159,11 +161,12 @@ def hub_within_reach(seconds: float = HUB_SECONDS) -> bool:
     answered = threading.Event()
 
     def ask() -> None:
-        import httpx
         from huggingface_hub import constants
 
-        with contextlib.suppress(httpx.HTTPError):
-            httpx.head(constants.ENDPOINT, timeout=seconds)
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(urllib.error.HTTPError):  # an unfriendly answer is an answer
+                urllib.request.urlopen(request, timeout=seconds).close()
             answered.set()
 
     threading.Thread(target=ask, daemon=True).start()

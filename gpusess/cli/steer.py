@@ -102,6 +102,6 @@ def terminate(session: str | None, now: bool, yes: bool, detach: bool) -> int:
     start.ask_to_terminate(store, row.id, pull=not now)
     if detach:
         return 0
-    view = watch.watch(store, row.id, only_new=True)
+    view = watch.watch(store, row.id, only_new=True, to_the_end=True)
     watch.print_summary(view, as_json=False)
     return 0 if view.row.state is State.TERMINATED else 1

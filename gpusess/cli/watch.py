@@ -22,10 +22,10 @@ DRIVER_PATIENCE = 5.0
 """Seconds that a session may be without a driver before that is said."""
 
 
-def watch(store: Store, session_id: str, *, only_new: bool = False) -> SessionView:
+def watch(store: Store, session_id: str, *, only_new: bool = False, to_the_end: bool = False) -> SessionView:
     """Print progress until the session has ended, failed or is kept; the last view.
 
-    only_new: leave out what had happened before.
+    only_new: leave out what had happened before. to_the_end: a kept session is not the end.
     Raises SessionError when the driver is gone before that.
     """
     board = Board(store)
@@ -37,7 +37,7 @@ def watch(store: Store, session_id: str, *, only_new: bool = False) -> SessionVi
         view = board.refresh().session(session_id)
         assert view is not None
         progress.show(view)
-        if is_over(view):
+        if is_over(view) and not (to_the_end and view.row.state is State.READY):
             return view
         if not view.needs_driver:
             alone_since = None
