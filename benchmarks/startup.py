@@ -17,18 +17,13 @@ RECORDED = {"sky --help": 2.2, "dstack --help": 1.2}
 """CPU seconds of peers on another day and machine (two cores, the same Python); not measured here."""
 
 COCKPIT = """
-from gpusess.cli.attach import Board, _settings
-from gpusess.sessions.intents import DriverIntents
+from gpusess.cli.attach import make_app
 from gpusess.sessions.start import open_store
-from gpusess.tui.app import CockpitApp
 
-class App(CockpitApp):
-    def _settle(self):
-        super()._settle()
-        self.exit()
-
-store = open_store()
-App(Board(store), DriverIntents(store), settings=_settings()).run()
+app = make_app(open_store(), None)
+settle = app._settle
+app._settle = lambda: (settle(), app.exit())
+app.run()
 """
 """What `gpusess attach` does, and the end right after the first paint."""
 

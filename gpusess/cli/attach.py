@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from gpusess.errors import SessionError
 from gpusess.sessions.board import Board, SessionView
 
 if TYPE_CHECKING:
+    from gpusess.sessions.store import Store
+    from gpusess.tui.app import CockpitApp
     from gpusess.tui.settings import TuiSettings
 
 
@@ -34,13 +37,10 @@ def command(session: str | None) -> int:
 
 def open_cockpit(session_id: str | None) -> SessionView:
     """Run the cockpit until it is left; the session as it stands then (the newest one without an id)."""
-    from gpusess.sessions.intents import DriverIntents
     from gpusess.sessions.start import open_store
-    from gpusess.tui.app import CockpitApp
 
     store = open_store()
-    app = CockpitApp(Board(store), DriverIntents(store), session_id=session_id, settings=_settings())
-    app.run()
+    make_app(store, session_id).run()
     fleet = Board(store).refresh()
     view = fleet.session(session_id) if session_id else next(iter(fleet.sessions), None)
     for line in bills_on(fleet.burn, fleet.count("live") + fleet.count("starting")):
@@ -48,6 +48,16 @@ def open_cockpit(session_id: str | None) -> SessionView:
     if view is None:
         sys.exit(0)
     return view
+
+
+def make_app(store: Store, session_id: str | None) -> CockpitApp:
+    """The cockpit, ready to run."""
+    # Importing makes a hundred thousand objects and no garbage; the app collects again after its first paint.
+    gc.disable()
+    from gpusess.sessions.intents import DriverIntents
+    from gpusess.tui.app import CockpitApp
+
+    return CockpitApp(Board(store), DriverIntents(store), session_id=session_id, settings=_settings())
 
 
 def _settings() -> TuiSettings:

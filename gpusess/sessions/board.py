@@ -23,6 +23,9 @@ from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
 DRIVER_LOG, SETUP_LOG = "driver.log", "setup.log"
 _RUN_LOGS = {"worker": "worker.log", "agent": "supervisor.log"}
 
+REST = 2.0
+"""Seconds between looks at an ended session's files: hardly anything happens there."""
+
 STALE_AFTER = 15.0
 """Seconds without a heartbeat after which a running instance's values are shown as stale."""
 
@@ -115,6 +118,8 @@ class Board:
         self._clock = clock
         self._mirrors: dict[str, RunMirror] = {}
         self._books: dict[str, _SessionLogs] = {}
+        self._looked: dict[str, float] = {}
+        self._driven: dict[str, bool] = {}
         self._rows_version = -1
         self._rows: list[tuple[SessionRow, list[Transition], list[RunRow]]] = []
         self._version = 0
@@ -124,25 +129,32 @@ class Board:
         """A snapshot of now. At most about `budget` new bytes of each journal are folded."""
         self._read_rows()
         now = self._clock()
-        catching_up = False
-        views = []
-        for row, transitions, runs in self._rows:
-            run_views = []
-            for run in runs:
-                mirror = self._mirror(row.id, run.id)
-                more = run.status != "pending" and mirror.refresh(budget)
-                catching_up |= more
-                run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
-            driven, bills, spent = is_driven(row.id), money.bills(row), money.spent(row, now)
-            views.append(SessionView(row, transitions, run_views, driven, bills, spent, now))
+        views = [self._view(row, transitions, runs, budget, now) for row, transitions, runs in self._rows]
         return FleetView(
             views,
             now,
             money.burn([v.row for v in views]),
             sum(money.spent_since(v.row, _midnight(now), now) for v in views),
-            self._bump(),
-            catching_up,
+            self._bump(views),
+            any(run.catching_up for view in views for run in view.runs),
         )
+
+    def _view(
+        self, row: SessionRow, transitions: list[Transition], runs: list[RunRow], budget: int, now: float
+    ) -> SessionView:
+        resting = row.state in ENDED and now - self._looked.get(row.id, -REST) < REST
+        if not resting:
+            self._looked[row.id] = now
+            self._driven[row.id] = is_driven(row.id)
+        run_views = []
+        for run in runs:
+            mirror = self._mirror(row.id, run.id)
+            more = run.status != "pending" and not resting and mirror.refresh(budget)
+            if more:
+                self._looked.pop(row.id, None)
+            run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
+        spent = money.spent(row, now)
+        return SessionView(row, transitions, run_views, self._driven[row.id], money.bills(row), spent, now)
 
     def logs(self, session_id: str) -> LogBook:
         """The session's log lines, merged by time, with what is new since the last call."""
@@ -166,8 +178,9 @@ class Board:
             self._mirrors[run_id] = RunMirror(paths.run_dir(session_id, run_id))
         return self._mirrors[run_id]
 
-    def _bump(self) -> int:
-        seen = hash((self._rows_version, *(m.state.version for m in self._mirrors.values())))
+    def _bump(self, views: list[SessionView]) -> int:
+        states = (mirror.state.version for mirror in self._mirrors.values())
+        seen = hash((self._rows_version, *states, *(view.driven for view in views)))
         if seen != self._seen:
             self._seen = seen
             self._version += 1

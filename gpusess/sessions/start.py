@@ -6,8 +6,6 @@ The driver is detached: it outlives the terminal, the TUI and the CLI that asked
 from __future__ import annotations
 
 import os
-import random
-import secrets
 import subprocess
 import sys
 import time
@@ -37,6 +35,8 @@ def open_store() -> Store:
 
 def new_session(store: Store, spec: Spec, text: str, path: Path) -> str:
     """Write a session down as `requested`; its id. Nothing is launched yet."""
+    import secrets
+
     session_id = secrets.token_hex(4)
     runs = [(f"{session_id}-{run.name}", run.name) for run in spec.runs]
     store.add_session(
@@ -53,10 +53,11 @@ def new_session(store: Store, spec: Spec, text: str, path: Path) -> str:
 
 
 def _free_name(taken: set[str]) -> str:
-    chance = random.SystemRandom()
+    import secrets
+
     colours, birds = _COLOURS.split(), _BIRDS.split()
     for _ in range(1000):
-        name = f"{chance.choice(colours)}-{chance.choice(birds)}"
+        name = f"{secrets.choice(colours)}-{secrets.choice(birds)}"
         if name not in taken:
             return name
     return f"session-{secrets.token_hex(3)}"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App, SuspendNotSupported
 from textual.binding import BindingType
 from textual.notifications import SeverityLevel
@@ -19,7 +20,7 @@ from textual.screen import Screen
 from gpusess import paths
 from gpusess.analysis.text import clean, clean_block
 from gpusess.errors import GpusessError
-from gpusess.sessions.board import Board, FleetView, SessionView
+from gpusess.sessions.board import Board, SessionView
 from gpusess.sessions.states import ENDED, State
 from gpusess.tui.dialogs import HelpScreen, quit_dialog, terminate_dialog
 from gpusess.tui.ending import end_with_terminal
@@ -82,16 +83,18 @@ class CockpitApp(App[None], inherit_bindings=False):
     ) -> None:
         self.settings = settings or TuiSettings()
         theme = self.settings.theme_name()
+        # Its own first screen, not an empty one before it: that would cost a stylesheet and a layout more.
+        self.DEFAULT_MODE = "run" if session_id else "fleet"  # type: ignore[misc]
         super().__init__(ansi_color=True if theme == "gpusess-ansi" else None)
         self.keys = Keys(self.settings.keys)
-        self.fleet = FleetView()
+        self.fleet = board.refresh(BUDGET // 4)
         self.scene: Scene | None = None
         self.frozen = False
         self.selected = session_id
         self._board = board
         self._intents = intents
-        self._first = "run" if session_id else "fleet"
         self._inks: Inks | None = None
+        self._shown: tuple[object, ...] = ()
         for ours in THEMES:
             self.register_theme(ours)
         # Without its watcher: that one would apply the stylesheet a second time before the first paint.
@@ -116,21 +119,21 @@ class CockpitApp(App[None], inherit_bindings=False):
         # Themes of Textual's own can be chosen too: our variables must mean something in them.
         return {**DARK.variables, "ansi-background": "black", "ansi-foreground": "white"}
 
-    def get_default_screen(self) -> Screen[None]:
-        return Screen(id="_default")
-
     def on_mount(self) -> None:
         self.set_keymap(self.keys.keymap)
         self.theme_changed_signal.subscribe(self, lambda _: self._retheme())
         if not self.is_headless:
             gc.disable()  # until the first paint
             end_with_terminal(self)
-        self.fleet = self._board.refresh(BUDGET // 4)
-        self.switch_mode(self._first)
         self.set_interval(TICK, self.refresh_board)
         self.call_after_refresh(self._settle)
         if self.keys.unknown:
             self.say(f"unknown actions in `keys`: {', '.join(self.keys.unknown)}", severity="warning")
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.InputEvent):
+            self._shown = ()  # what a key or the mouse has changed is shown with the next tick
+        await super().on_event(event)
 
     def refresh_board(self) -> None:
         """One look at the board, and soon another one where more is waiting."""
@@ -138,10 +141,10 @@ class CockpitApp(App[None], inherit_bindings=False):
             self.fleet = self._board.refresh(BUDGET)
             if self.fleet.catching_up:
                 self.set_timer(CATCH_UP, self.refresh_board)
-        self.tick()
+        self.tick(only_news=True)
 
-    def tick(self) -> None:
-        """Hand what is known to the visible screen."""
+    def tick(self, *, only_news: bool = False) -> None:
+        """Hand what is known to the visible screen; with `only_news`, not when it has seen just that."""
         screen = self._base_screen()
         if screen is None:
             return
@@ -150,7 +153,17 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.selected = session.row.id if session else self.selected
         book = self._board.logs(session.row.id) if session and screen.NEEDS_LOGS else None
         self.scene = Scene(self.fleet, session, book, self.settings.day_budget, self.frozen)
-        screen.show(self.scene)
+        news = (
+            screen,
+            self.fleet.version,
+            self.scene.second,
+            self.selected,
+            book and book.version,
+            self.frozen,
+        )
+        if news != self._shown or not only_news:
+            self._shown = news
+            screen.show(self.scene)
 
     def look_at(self, session_id: str) -> None:
         """Select a session; every screen follows."""

@@ -12,15 +12,12 @@ import select
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 from textual.app import App
 
 GRACE = 0.5
 """Seconds that an orderly exit may take."""
-LOOK_EVERY = 0.3
-"""Seconds between looks at the terminal."""
 
 
 def end_with_terminal(app: App[Any]) -> None:
@@ -53,6 +50,5 @@ def end_with_terminal(app: App[Any]) -> None:
 def _watch(fd: int, end: Any) -> None:
     poll = select.poll()
     poll.register(fd, 0)  # hang-up and error are always reported
-    while not poll.poll(0):
-        time.sleep(LOOK_EVERY)
+    poll.poll()  # until the terminal is gone: no wake-ups before
     end(signal.SIGHUP)
