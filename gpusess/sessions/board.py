@@ -130,11 +130,12 @@ class Board:
         self._read_rows()
         now = self._clock()
         views = [self._view(row, transitions, runs, budget, now) for row, transitions, runs in self._rows]
+        midnight = _midnight(now)
         return FleetView(
             views,
             now,
             money.burn([v.row for v in views]),
-            sum(money.spent_since(v.row, _midnight(now), now) for v in views),
+            sum(money.spent_since(v.row, midnight, now) for v in views),
             self._bump(views),
             any(run.catching_up for view in views for run in view.runs),
         )
