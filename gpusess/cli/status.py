@@ -49,7 +49,7 @@ def _table(fleet: FleetView, everything: bool) -> None:
     ended = [v for v in fleet.sessions if v.kind == "done"]
     hidden = set() if everything else {v.row.id for v in ended[10:]}
     rows: list[tuple[str, ...]] = [
-        ("NAME", "STATE", "JOB", "PROVIDER", "RESULTS", "ACCURACY", "$/H", "SPENT")
+        ("NAME", "STATE", "JOB", "PROVIDER", "RESULTS", "ACCURACY (95% WILSON)", "$/H", "SPENT")
     ]
     rows += [_row(view) for view in fleet.sessions if view.row.id not in hidden]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -67,6 +67,6 @@ def _row(view: SessionView) -> tuple[str, ...]:
     accuracy = "-"
     if run and run.state.band and run.state.accuracy is not None:
         low, high = run.state.band
-        accuracy = f"{100 * run.state.accuracy:.1f} % ±{50 * (high - low):.1f}"
+        accuracy = f"{100 * run.state.accuracy:.1f} % ({100 * low:.1f} - {100 * high:.1f})"
     price = f"{row.price:.2f}" if view.bills else "-"
     return (row.name, state, row.job, row.provider, results, accuracy, price, f"{view.spent:.2f}")
