@@ -81,7 +81,8 @@ class _Progress:
     """Says what has changed since the last look."""
 
     def __init__(self) -> None:
-        self._said: tuple[str, str] = ("", "")
+        self._steps = 0
+        self._detail = ""
         self._findings = 0
         self._done = 0
         self._planned = False
@@ -89,15 +90,21 @@ class _Progress:
 
     def skip(self, view: SessionView | None) -> None:
         """Count what has happened as said."""
+        if view:
+            self._steps, self._detail = len(view.transitions), view.row.detail
         if view and view.run:
             state = view.run.state
             self._findings, self._done, self._planned = len(state.checks), state.done, state.total > 0
 
     def show(self, view: SessionView) -> None:
         row = view.row
-        if (row.state, row.detail) != self._said:
-            self._said = (row.state, row.detail)
-            self._line(view, f"{row.state}{': ' + row.detail if row.detail else ''}")
+        for step in view.transitions[self._steps :]:
+            self._line(view, f"{step.state}{': ' + step.detail if step.detail else ''}")
+            self._detail = step.detail
+        self._steps = len(view.transitions)
+        if row.detail != self._detail:
+            self._detail = row.detail
+            self._line(view, f"{row.state}: {row.detail}")
         run = view.run
         if run:
             self._show_findings(view, run)

@@ -120,6 +120,7 @@ class Board:
         self._books: dict[str, _SessionLogs] = {}
         self._looked: dict[str, float] = {}
         self._driven: dict[str, bool] = {}
+        self._views: dict[str, SessionView] = {}
         self._rows_version = -1
         self._rows: list[tuple[SessionRow, list[Transition], list[RunRow]]] = []
         self._version = 0
@@ -144,6 +145,9 @@ class Board:
         self, row: SessionRow, transitions: list[Transition], runs: list[RunRow], budget: int, now: float
     ) -> SessionView:
         resting = row.state in ENDED and now - self._looked.get(row.id, -REST) < REST
+        before = self._views.get(row.id)
+        if resting and before and before.row is row:
+            return before
         if not resting:
             self._looked[row.id] = now
             self._driven[row.id] = is_driven(row.id)
@@ -155,7 +159,10 @@ class Board:
                 self._looked.pop(row.id, None)
             run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
         spent = money.spent(row, now)
-        return SessionView(row, transitions, run_views, self._driven[row.id], money.bills(row), spent, now)
+        bills, driven = money.bills(row), self._driven[row.id]
+        view = SessionView(row, transitions, run_views, driven, bills, spent, now)
+        self._views[row.id] = view
+        return view
 
     def logs(self, session_id: str) -> LogBook:
         """The session's log lines, merged by time, with what is new since the last call."""
