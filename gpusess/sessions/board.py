@@ -15,7 +15,7 @@ from gpusess import paths
 from gpusess.analysis.logs import LogBook
 from gpusess.analysis.run_state import RunState
 from gpusess.sessions import money
-from gpusess.sessions.driver_lock import is_driven
+from gpusess.sessions.driver_lock import is_held, lock_path
 from gpusess.sessions.mirror import RunMirror, Tail
 from gpusess.sessions.states import ENDED, LIVE, STARTING, State
 from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
@@ -120,6 +120,7 @@ class Board:
         self._books: dict[str, _SessionLogs] = {}
         self._looked: dict[str, float] = {}
         self._driven: dict[str, bool] = {}
+        self._locks: dict[str, str] = {}
         self._views: dict[str, SessionView] = {}
         self._rows_version = -1
         self._rows: list[tuple[SessionRow, list[Transition], list[RunRow]]] = []
@@ -150,7 +151,9 @@ class Board:
             return before
         if not resting:
             self._looked[row.id] = now
-            self._driven[row.id] = is_driven(row.id)
+            # The path is made once: several looks a second would spend more on it than on the lock.
+            lock = self._locks.get(row.id) or self._locks.setdefault(row.id, str(lock_path(row.id)))
+            self._driven[row.id] = is_held(lock)
         run_views = []
         for run in runs:
             mirror = self._mirror(row.id, run.id)

@@ -17,8 +17,13 @@ def lock_path(session_id: str) -> Path:
 
 def is_driven(session_id: str) -> bool:
     """Whether a process drives this session now."""
+    return is_held(os.fspath(lock_path(session_id)))
+
+
+def is_held(path: str) -> bool:
+    """Whether a process holds that lock now."""
     try:
-        fd = os.open(lock_path(session_id), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -32,6 +32,8 @@ class Tail:
     def lines(self, limit: int = CHUNK) -> list[bytes]:
         """Whole new lines, at most about `limit` bytes of them; empty where there are none."""
         try:
+            if self.path.stat().st_size <= self.offset:  # mostly so: cheaper than opening it
+                return []
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 data = file.read(limit)
