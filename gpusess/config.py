@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from gpusess import paths
 from gpusess.errors import ConfigError
-from gpusess.secrets import config_dir, resolve_secrets
+from gpusess.secrets import resolve_secrets
 
-__all__ = ["Settings", "config_file", "load_settings", "resolve_secrets"]
+__all__ = ["Settings", "load_settings", "resolve_secrets"]
 
 PREFIX = "GPUSESS_"
 
@@ -79,18 +80,13 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-def config_file() -> Path:
-    """The settings' file: `$GPUSESS_CONFIG`, else `~/.config/gpusess/config.toml`."""
-    return Path(os.environ.get("GPUSESS_CONFIG") or config_dir() / "config.toml")
-
-
 def load_settings() -> Settings:
     """Read the environment and the file.
 
     Raises:
         ConfigError: all that is wrong, each on its own line with the file or variable it stands in.
     """
-    path = config_file()
+    path = paths.config_file()
     values = _read(path)
     problems = list(_unknown(path, values))
     try:

@@ -28,10 +28,14 @@ def cache() -> Path:
     return Path(os.environ.get("GPUSESS_CACHE") or default)
 
 
+def config_dir() -> Path:
+    """Where the user's settings and secrets are."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "gpusess"
+
+
 def config_file() -> Path:
     """The user's settings; $GPUSESS_CONFIG names another file."""
-    default = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "gpusess/config.toml"
-    return Path(os.environ.get("GPUSESS_CONFIG") or default)
+    return Path(os.environ.get("GPUSESS_CONFIG") or config_dir() / "config.toml")
 
 
 def database() -> Path:

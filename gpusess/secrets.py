@@ -17,19 +17,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from gpusess import paths
 from gpusess.errors import ConfigError
 
 SERVICE = "gpusess"
 """The keyring's service; the user name is the secret's name."""
 
 
-def config_dir() -> Path:
-    """The folder of the user's own settings and secrets."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "gpusess"
-
-
 def secrets_file() -> Path:
-    return config_dir() / "secrets.toml"
+    return paths.config_dir() / "secrets.toml"
 
 
 def resolve_secrets(names: Iterable[str]) -> dict[str, SecretStr]:

@@ -21,10 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from remote_agent.files import JOURNALS as JOURNALS
+from remote_agent.files import LOGS as LOGS
 from remote_agent.journal import ack_path, read_ack
-
-JOURNALS = ("journal.jsonl", "events.jsonl")
-LOGS = ("worker.log", "supervisor.log")
 
 CHUNK = 256 * 1024
 PING_EVERY = 3.0

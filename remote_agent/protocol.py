@@ -12,17 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from remote_agent import SCHEMA_VERSION
+from remote_agent.files import EVENTS as EVENTS
+from remote_agent.files import JOURNAL as JOURNAL
+from remote_agent.files import ORDER as ORDER
+from remote_agent.files import SUPERVISOR_LOG as SUPERVISOR_LOG
+from remote_agent.files import WORKER_LOG as WORKER_LOG
 from remote_agent.registry import ENGINES, TASKS
-
-JOURNAL = "journal.jsonl"
-EVENTS = "events.jsonl"
-WORKER_LOG = "worker.log"
-SUPERVISOR_LOG = "supervisor.log"
-ORDER = "order.json"
-JOURNALS = (JOURNAL, EVENTS)
-"""Files with an envelope and an acknowledged length: mirrored byte for byte."""
-LOGS = (WORKER_LOG, SUPERVISOR_LOG)
-"""Plain text that is mirrored too, but proves nothing."""
 
 
 class Strict(BaseModel):

@@ -11,8 +11,9 @@ from types import ModuleType
 import pytest
 from pydantic import SecretStr
 
-from gpusess.config import Settings, config_file, load_settings, resolve_secrets
+from gpusess.config import Settings, load_settings, resolve_secrets
 from gpusess.errors import ConfigError
+from gpusess.paths import config_file
 
 
 @pytest.fixture(autouse=True)

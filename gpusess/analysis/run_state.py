@@ -51,21 +51,22 @@ class Finding(NamedTuple):
     message: str
 
 
-@dataclass(slots=True)
-class Category:
-    """Results in one category."""
+class Tally:
+    """What follows from counts of results: `done`, `right` and `failed` are the subclass's fields."""
 
-    planned: int = 0
-    done: int = 0
-    right: int = 0
-    failed: int = 0
+    __slots__ = ()
+    done: int
+    right: int
+    failed: int
 
     @property
     def graded(self) -> int:
+        """Results with a verdict: the denominator of the accuracy. A failed sample has none."""
         return self.done - self.failed
 
     @property
     def accuracy(self) -> float | None:
+        """right / graded; what gave no answer counts as not right."""
         return self.right / self.graded if self.graded else None
 
     @property
@@ -75,7 +76,17 @@ class Category:
 
 
 @dataclass(slots=True)
-class RunState:
+class Category(Tally):
+    """Results in one category."""
+
+    planned: int = 0
+    done: int = 0
+    right: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class RunState(Tally):
     """All that is shown of a run. Counts are results (sample × candidate)."""
 
     task: str = ""
@@ -138,21 +149,6 @@ class RunState:
         """Why it ended so."""
         word = self.finished or self.ended
         return word[1] if word else ""
-
-    @property
-    def graded(self) -> int:
-        """Results with a verdict: the denominator of the accuracy. A failed sample has none."""
-        return self.done - self.failed
-
-    @property
-    def accuracy(self) -> float | None:
-        """right / graded; what gave no answer counts as not right."""
-        return self.right / self.graded if self.graded else None
-
-    @property
-    def band(self) -> tuple[float, float] | None:
-        """95% Wilson interval of the accuracy."""
-        return wilson(self.right, self.graded) if self.graded else None
 
     @property
     def results_per_second(self) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 import click
 
@@ -22,7 +21,7 @@ def resume(session: str | None, headless: bool, detach: bool, as_json: bool) -> 
     A cut-off session gets a driver again; if its instance is gone, a new one is launched and is given what is
     at home, so that only the rest is computed.
     """
-    from gpusess.cli import watch
+    from gpusess.cli.up import show
     from gpusess.sessions import start
 
     store = start.open_store()
@@ -30,18 +29,7 @@ def resume(session: str | None, headless: bool, detach: bool, as_json: bool) -> 
     start.resume(store, row.id)
     if detach:
         return 0
-    if headless or as_json or not sys.stdout.isatty():
-        try:
-            view = watch.watch(store, row.id, only_new=True)
-        except KeyboardInterrupt:
-            click.echo(watch.left_alone(row.name), err=True)
-            return 130
-    else:
-        from gpusess.cli.attach import open_cockpit
-
-        view = open_cockpit(row.id)
-    watch.print_summary(view, as_json)
-    return watch.exit_status(view)
+    return show(store, row.id, headless=headless or as_json, as_json=as_json, only_new=True)
 
 
 @click.command("pull")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from gpusess.sessions.store import Store
 
 
 @click.command("up")
@@ -28,7 +32,6 @@ def run_session(
     spec: object, path: Path, *, headless: bool, detach: bool = False, as_json: bool = False
 ) -> int:
     """Write the session down, start its driver, and watch; the exit status."""
-    from gpusess.cli import watch
     from gpusess.providers import open_provider
     from gpusess.secrets import resolve_secrets
     from gpusess.sessions.start import ensure_driver, new_session, open_store
@@ -45,9 +48,17 @@ def run_session(
     if detach:
         click.echo(name)
         return 0
+    return show(store, session_id, headless=headless, as_json=as_json)
+
+
+def show(store: Store, session_id: str, *, headless: bool, as_json: bool, only_new: bool = False) -> int:
+    """Watch a session that is being driven, in the cockpit or line by line; the exit status."""
+    from gpusess.cli import watch
+
+    name = store.session(session_id).name
     if headless or not sys.stdout.isatty():
         try:
-            view = watch.watch(store, session_id)
+            view = watch.watch(store, session_id, only_new=only_new)
         except KeyboardInterrupt:
             click.echo(watch.left_alone(name), err=True)
             return 130

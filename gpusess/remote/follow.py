@@ -39,8 +39,6 @@ class Mirror:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder = folder
         self._fds = self._open()
-        self.last_frame: float | None = None
-        """When the instance was last heard, in the clock of `time.time`."""
 
     def length(self, name: str) -> int:
         return os.fstat(self._fds[name]).st_size
@@ -116,7 +114,6 @@ async def follow(
             await process.write(mirror.request())
         while True:
             header = await _header(process)
-            mirror.last_frame = time.time()
             if "f" in header:
                 data = await _body(process, header)
                 mirror.append(header["f"], header["o"], data)

@@ -19,9 +19,10 @@ from gpusess.sessions.driver_lock import is_held, lock_path
 from gpusess.sessions.mirror import RunMirror, Tail
 from gpusess.sessions.states import ENDED, LIVE, STARTING, State
 from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
+from remote_agent.files import SUPERVISOR_LOG, WORKER_LOG
 
 DRIVER_LOG, SETUP_LOG = "driver.log", "setup.log"
-_RUN_LOGS = {"worker": "worker.log", "agent": "supervisor.log"}
+_RUN_LOGS = {"worker": WORKER_LOG, "agent": SUPERVISOR_LOG}
 
 REST = 2.0
 """Seconds between looks at an ended session's files: hardly anything happens there."""
@@ -118,8 +119,6 @@ class Board:
         self._clock = clock
         self._mirrors: dict[str, RunMirror] = {}
         self._books: dict[str, _SessionLogs] = {}
-        self._looked: dict[str, float] = {}
-        self._driven: dict[str, bool] = {}
         self._locks: dict[str, str] = {}
         self._views: dict[str, SessionView] = {}
         self._rows_version = -1
@@ -145,25 +144,18 @@ class Board:
     def _view(
         self, row: SessionRow, transitions: list[Transition], runs: list[RunRow], budget: int, now: float
     ) -> SessionView:
-        resting = row.state in ENDED and now - self._looked.get(row.id, -REST) < REST
         before = self._views.get(row.id)
-        if resting and before and before.row is row:
+        if before and before.row is row and _rests(before, now):
             return before
-        if not resting:
-            self._looked[row.id] = now
-            # The path is made once: several looks a second would spend more on it than on the lock.
-            lock = self._locks.get(row.id) or self._locks.setdefault(row.id, str(lock_path(row.id)))
-            self._driven[row.id] = is_held(lock)
+        # The path is made once: several looks a second would spend more on it than on the lock.
+        lock = self._locks.get(row.id) or self._locks.setdefault(row.id, str(lock_path(row.id)))
         run_views = []
         for run in runs:
             mirror = self._mirror(row.id, run.id)
-            more = run.status != "pending" and not resting and mirror.refresh(budget)
-            if more:
-                self._looked.pop(row.id, None)
+            more = run.status != "pending" and mirror.refresh(budget)
             run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
         spent = money.spent(row, now)
-        bills, driven = money.bills(row), self._driven[row.id]
-        view = SessionView(row, transitions, run_views, driven, bills, spent, now)
+        view = SessionView(row, transitions, run_views, is_held(lock), money.bills(row), spent, now)
         self._views[row.id] = view
         return view
 
@@ -216,6 +208,12 @@ class _SessionLogs:
             lines = tail.lines()
             if lines:
                 self.book.add(source, (line.decode("utf-8", "replace") for line in lines))
+
+
+def _rests(view: SessionView, now: float) -> bool:
+    """Whether an ended session's last look is recent enough, and saw all there was."""
+    catching_up = any(run.catching_up for run in view.runs)
+    return view.row.state in ENDED and not catching_up and now - view.now < REST
 
 
 def _midnight(now: float) -> float:

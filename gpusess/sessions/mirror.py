@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpusess.analysis.run_state import RunState, fold
+from remote_agent.files import EVENTS, JOURNAL
 from remote_agent.journal import BadLine, Record, decode
-
-JOURNAL, EVENTS = "journal.jsonl", "events.jsonl"
 
 CHUNK = 1 << 20
 

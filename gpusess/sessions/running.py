@@ -14,10 +14,10 @@ from gpusess.remote.agent import Agent
 from gpusess.remote.follow import Diverged, Mirror, follow
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import GaveUp, Link
-from gpusess.sessions.mirror import EVENTS, RunMirror
+from gpusess.sessions.mirror import RunMirror
 from gpusess.sessions.preparing import give_order
 from gpusess.sessions.store import RunRow
-from remote_agent.follow import JOURNALS, LOGS
+from remote_agent.files import EVENTS, JOURNALS, LOGS
 
 SUPERVISOR_SILENCE = 12.0
 """Seconds without a byte of a run after which it is asked whether its supervisor lives; heartbeats come every
