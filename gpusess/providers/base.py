@@ -19,8 +19,38 @@ class InstanceStatus(StrEnum):
     RUNNING = "running"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
+    STOPPED = "stopped"
+    """Asleep: no GPU is billed, its disk often is."""
+    PREEMPTED = "preempted"
+    """A spot instance that was taken away. What remains of it may go on billing."""
     FAILED = "failed"
-    """The provider says that it is broken or was taken away. It may go on billing."""
+    """The provider says that it is broken. It may go on billing."""
+
+
+class HostKey(StrEnum):
+    """How the key is known that an instance's SSH server must answer with."""
+
+    INJECTED = "injected"
+    """Minted for this launch and put into the instance by the launch call."""
+    LOGGED = "logged"
+    """Its fingerprints are read from the provider's own log over TLS: see `PrintsHostKey`."""
+    OWN = "own"
+    """The user's known_hosts: see `OwnMachines`."""
+    FIRST_USE = "first use"
+    """Unknown until the first connection: taken only where the spec allows it, and shown as such."""
+
+
+class LeaseEnd(StrEnum):
+    """What ends an instance that nobody has spoken to and that runs nothing, when we are not there."""
+
+    PROVIDER = "provider"
+    """The provider itself, at a time that the launch call names."""
+    SHUTDOWN = "shutdown"
+    """The instance: its operating system's shutdown is its end."""
+    INSTANCE_KEY = "instance key"
+    """The instance: it has a key that can end it and nothing else."""
+    NOTHING = "nothing"
+    """Only the account's key can: `gpusess reap` on a host that is always on, or that key on the instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +77,10 @@ class Offer:
     vcpus: int
     memory_gib: float
     available: bool
+    gpu_memory_gib: float = 0.0
+    """VRAM of one GPU."""
+    spot: bool = False
+    """Cheaper, and may be taken away at any time."""
     detail: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,6 +98,11 @@ class Instance:
     tags: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     """Why it failed, where the provider says so."""
+    type: str = ""
+    """The offer's name."""
+    region: str = ""
+    created: float | None = None
+    """Seconds since the epoch, where the provider says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +118,13 @@ class LaunchRequest:
     tags: dict[str, str]
     lease_seconds: float
     """How long the instance may live without a word from its user or a running run. 0: no limit."""
+    deadline: float | None = None
+    """Seconds since the epoch after which it must not live whatever happens; None: no limit. Providers that
+    can end an instance by themselves are told so."""
     options: dict[str, Any] = field(default_factory=dict)
     """The provider's own settings from the spec (`resources.options`)."""
+    host_public_key: str = ""
+    """The OpenSSH line to `host_private_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +133,19 @@ class Abilities:
 
     rents: bool = True
     """False: the machine is the user's own; launch and terminate only open and close a session on it."""
-    injects_host_key: bool = True
-    """The host key of the launch request is what the instance answers with. False: the user's known_hosts."""
-    ends_itself: bool = False
-    """The lease is kept without our help."""
+    host_key: HostKey = HostKey.INJECTED
+    lease_end: LeaseEnd = LeaseEnd.NOTHING
+    tags: bool = True
+    """Carries the launch request's tags and gives them back in `list`."""
+    user_data: bool = False
+    """Runs a start script of ours."""
+    spot: bool = False
+    stops: bool = False
+    """An instance can be stopped and started again: see `Stops`."""
     settle_seconds: float = 0.0
     """How long a launched instance may stay missing from the list; absence proves nothing before."""
+    poll_seconds: float = 0.3
+    """How often its API may be asked while something is waited for."""
 
 
 class Provider(Protocol):
@@ -102,6 +153,9 @@ class Provider(Protocol):
 
     name: str
     abilities: Abilities
+    account: str
+    """A fingerprint of the account's key, empty where there is none: what another account does not list
+    proves nothing. Never the key itself."""
 
     async def offers(self) -> list[Offer]:
         """What can be rented now."""
@@ -123,10 +177,55 @@ class Provider(Protocol):
         """Ask for the end of an instance. Done only when `get` says terminated or None."""
         ...
 
+    async def close(self) -> None:
+        """Let go of connections. The provider is not used after that."""
+        ...
+
+
+@runtime_checkable
+class Stops(Protocol):
+    """What a provider adds that can put an instance to sleep."""
+
+    async def stop(self, instance_id: str) -> None: ...
+
+    async def start(self, instance_id: str) -> None: ...
+
+
+@runtime_checkable
+class PrintsHostKey(Protocol):
+    """What a provider adds whose log shows the host key of an instance (`HostKey.LOGGED`)."""
+
+    async def host_fingerprints(self, instance: Instance) -> list[str]:
+        """`SHA256:…` fingerprints from the provider's log, read over TLS. Empty: not there yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something beside instances that goes on billing, such as a volume."""
+
+    kind: str
+    """`volume`, `file system`, …"""
+    id: str
+    name: str
+    region: str
+    size_gib: float
+    price: float | None
+    """US dollars an hour; None: the provider does not say."""
+    ours: bool
+    """It bears our tag or name."""
+
+
+@runtime_checkable
+class HasLeftovers(Protocol):
+    """What a provider adds where other things than instances bill."""
+
+    async def leftovers(self) -> list[Leftover]: ...
+
 
 @runtime_checkable
 class OwnMachines(Protocol):
-    """What a provider adds whose machines are the user's own (`injects_host_key` is false)."""
+    """What a provider adds whose machines are the user's own (`HostKey.OWN`)."""
 
     async def known_host_keys(self, instance: Instance) -> list[str]:
         """OpenSSH public keys that the machine may answer with, by the user's own known_hosts.

@@ -25,7 +25,15 @@ import psutil
 from gpusess import paths
 from gpusess.errors import ProviderFault, SpecError
 from gpusess.providers import local_state
-from gpusess.providers.base import Abilities, Endpoint, Instance, InstanceStatus, LaunchRequest, Offer
+from gpusess.providers.base import (
+    Abilities,
+    Endpoint,
+    Instance,
+    InstanceStatus,
+    LaunchRequest,
+    LeaseEnd,
+    Offer,
+)
 from gpusess.providers.local_state import Record
 
 REMEMBER_SECONDS = 3600.0
@@ -48,7 +56,8 @@ class LocalProvider:
     """Instances on this machine. Options: `price`. `clock` gives seconds since the epoch."""
 
     name = "local"
-    abilities = Abilities(rents=True, injects_host_key=True, ends_itself=True)
+    account = ""
+    abilities = Abilities(lease_end=LeaseEnd.PROVIDER)
 
     def __init__(self, options: dict[str, Any] | None = None, clock: Callable[[], float] = time.time) -> None:
         options = options or {}
@@ -89,6 +98,9 @@ class LocalProvider:
         folder = local_state.folder_of(instance_id)
         record = local_state.read(folder) if folder else None
         return _instance(folder, record) if folder and record else None
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
     async def terminate(self, instance_id: str) -> None:
         """Returns when the instance has ended; unknown and ended instances are fine."""

@@ -26,7 +26,16 @@ import asyncssh
 
 from gpusess import paths
 from gpusess.errors import ProviderError, SpecError
-from gpusess.providers.base import Abilities, Endpoint, Instance, InstanceStatus, LaunchRequest, Offer
+from gpusess.providers.base import (
+    Abilities,
+    Endpoint,
+    HostKey,
+    Instance,
+    InstanceStatus,
+    LaunchRequest,
+    LeaseEnd,
+    Offer,
+)
 from gpusess.providers.local import price_option
 
 ALLOWED = ("host", "identity", "port", "price", "user")
@@ -66,7 +75,8 @@ class SshProvider:
     """The user's own machine. Options: `host` (an alias or user@host:port), user, port, identity, price."""
 
     name = "ssh"
-    abilities = Abilities(rents=False, injects_host_key=False)
+    account = ""
+    abilities = Abilities(rents=False, host_key=HostKey.OWN, lease_end=LeaseEnd.NOTHING)
 
     def __init__(self, options: dict[str, Any] | None = None, clock: Callable[[], float] = time.time) -> None:
         self._options = dict(options or {})
@@ -143,6 +153,9 @@ class SshProvider:
     async def get(self, instance_id: str) -> Instance | None:
         record = _record(instance_id)
         return _instance(record) if record else None
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
     async def terminate(self, instance_id: str) -> None:
         """Close the session; the machine is left as it is."""

@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 
 from gpusess.errors import HostKeyMismatch, ProviderError, RemoteError, Unreachable
-from gpusess.providers.base import Endpoint, Instance, InstanceStatus, OwnMachines
+from gpusess.providers.base import Endpoint, HostKey, Instance, InstanceStatus, OwnMachines
 from gpusess.remote.agent import Agent
 from gpusess.remote.ssh import Connection, Target, backoff, connect
 from gpusess.sessions import renting
@@ -76,7 +76,7 @@ class Link:
             try:
                 return await connect(target, CONNECT_TIMEOUT)
             except HostKeyMismatch as exc:
-                if ctx.clock() - started > HOST_KEY_LIMIT or not ctx.provider.abilities.injects_host_key:
+                if ctx.clock() - started > HOST_KEY_LIMIT or ctx.provider.abilities.host_key is HostKey.OWN:
                     raise
                 trouble = exc.message
             except Unreachable as exc:
@@ -109,7 +109,7 @@ async def session_target(ctx: Context) -> Target:
     if row.endpoint is None or row.instance_id is None:
         raise RemoteError("this session has no instance yet", "`gpusess status` shows where it is")
     endpoint = Endpoint(**row.endpoint)
-    if ctx.provider.abilities.injects_host_key:
+    if ctx.provider.abilities.host_key is not HostKey.OWN:
         pinned = (ctx.folder / "host_key.pub").read_text().strip()
         return Target(endpoint, [pinned], [ctx.folder / "client_key"])
     assert isinstance(ctx.provider, OwnMachines)

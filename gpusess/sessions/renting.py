@@ -145,6 +145,7 @@ def _request(ctx: Context, name: str, offer: Offer) -> LaunchRequest:
         offer=offer,
         client_public_key=client_public,
         host_private_key=host_private,
+        host_public_key=host_public,
         tags={"gpusess": ctx.id},
         lease_seconds=ctx.spec.resources.lease,
         options=ctx.spec.resources.options,
