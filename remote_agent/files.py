@@ -7,6 +7,8 @@ EVENTS = "events.jsonl"
 WORKER_LOG = "worker.log"
 SUPERVISOR_LOG = "supervisor.log"
 ORDER = "order.json"
+CHECKPOINTS = "checkpoints"
+"""A folder: see `checkpoints.py`."""
 JOURNALS = (JOURNAL, EVENTS)
 """Files with an envelope and an acknowledged length: mirrored byte for byte."""
 LOGS = (WORKER_LOG, SUPERVISOR_LOG)

@@ -1,107 +1,29 @@
-"""What crosses the wire: the order that starts a run, and the records of its two journals.
+"""What crosses the wire: the records of a run's two journals, and the order that it was started with.
 
-`order.json` is written by the user's side and read by the agent. `journal.jsonl` has one writer, the
-worker; `events.jsonl` has one writer, the supervisor. Every record is one JSON line (see `journal.py`
-for the envelope: `v`, `seq`, `ts`, `kind`, …, `crc`). Readers skip kinds that they do not know.
+`journal.jsonl` has one writer, the worker; `events.jsonl` has one writer, the supervisor. Every record is
+one JSON line (see `journal.py` for the envelope: `v`, `seq`, `ts`, `kind`, …, `crc`). Readers skip kinds that
+they do not know.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, JsonValue
 
-from remote_agent import SCHEMA_VERSION
 from remote_agent.files import EVENTS as EVENTS
 from remote_agent.files import JOURNAL as JOURNAL
 from remote_agent.files import ORDER as ORDER
 from remote_agent.files import SUPERVISOR_LOG as SUPERVISOR_LOG
 from remote_agent.files import WORKER_LOG as WORKER_LOG
-from remote_agent.registry import ENGINES, TASKS
-
-
-class Strict(BaseModel):
-    """A model that refuses unknown fields: a typing error must not pass for a setting."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class TaskSpec(Strict):
-    """What is evaluated."""
-
-    name: str
-    """A task of the registry."""
-    path: str | None = None
-    """A JSONL file with the samples. None: what ships with the task, or its hub data set."""
-    split: str = "test"
-    """The split to take from the hub."""
-    limit: int | None = Field(default=None, ge=1)
-    """Evaluate only that many samples, chosen by `seed`. None: all of them."""
-    seed: int = 0
-    """Chooses the subset that `limit` leaves."""
-    system: str | None = None
-    """A system prompt. None: the chat template's own default."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return _one_of(value, TASKS)
-
-
-class EngineSpec(Strict):
-    """What computes the answers."""
-
-    name: str = "transformers"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int = Field(default=16, ge=1)
-    """Prompts in one batch."""
-    threads: int | None = Field(default=None, ge=1)
-    """CPU threads of the engine. None: the library's choice."""
-    path: str | None = None
-    """For `recorded`: a JSONL file of prompt hashes and completions."""
-    pace: float = Field(default=0.0, ge=0.0)
-    """For `recorded`: seconds to take for each batch."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return _one_of(value, ENGINES)
-
-
-class GenerateSpec(Strict):
-    """How answers are drawn."""
-
-    max_tokens: int = Field(default=256, ge=1)
-    temperature: float = Field(default=0.0, ge=0.0)
-    """0: greedy."""
-    candidates: int = Field(default=1, ge=1)
-    """Answers drawn for each sample."""
-    seed: int = 0
-
-
-def _one_of(value: str, registry: dict[str, str]) -> str:
-    if value not in registry:
-        raise ValueError(f"'{value}' is not known; allowed: {', '.join(sorted(registry))}")
-    return value
-
-
-class Order(Strict):
-    """All that a worker needs to know of a run. Equal orders have equal plans."""
-
-    v: Literal[1] = SCHEMA_VERSION  # type: ignore[assignment]
-    run: str
-    """The run's id: the name of its folder on both sides."""
-    name: str
-    kind: Literal["eval"] = "eval"
-    model: str
-    """A hub id (`org/name`) or a folder on the instance."""
-    model_id: str
-    """What the model is, wherever it lies: its hub id, or the name and content hash of what was sent."""
-    revision: str | None = None
-    task: TaskSpec
-    engine: EngineSpec
-    generate: GenerateSpec
-
+from remote_agent.order import EngineSpec as EngineSpec
+from remote_agent.order import Expectation as Expectation
+from remote_agent.order import GenerateSpec as GenerateSpec
+from remote_agent.order import Order as Order
+from remote_agent.order import OwnSpec as OwnSpec
+from remote_agent.order import RerankSpec as RerankSpec
+from remote_agent.order import TaskSpec as TaskSpec
+from remote_agent.strict import Strict as Strict
 
 # --- records of journal.jsonl (written by the worker) --------------------------------------------------
 
@@ -126,13 +48,15 @@ class Check(BaseModel):
     name: str
     status: Literal["ok", "warn", "fail"]
     message: str
+    forced: bool = False
+    """It would have ended the run, had the order not forced it."""
 
 
 class Phase(BaseModel):
     """What the worker is doing now."""
 
     kind: Literal["phase"] = "phase"
-    name: Literal["preflight", "model", "evaluate"]
+    name: Literal["preflight", "model", "evaluate", "rerank", "train"]
     detail: str = ""
 
 
@@ -158,6 +82,14 @@ class Planned(BaseModel):
     dtype: str
     headline: str
     """The extraction rule that decides the verdict."""
+    order: dict[str, JsonValue] = {}
+    """The order's `task`, `engine` and `generate`: what grading again needs."""
+    settings: dict[str, str] = {}
+    """All that the numbers hang on beside the model, in words: what two runs may differ in."""
+    expect: Expectation | None = None
+    rerankers: list[str] = []
+    forced: list[str] = []
+    """What the preflight would have stopped, had it not been forced."""
 
 
 class Begin(BaseModel):
@@ -166,6 +98,22 @@ class Begin(BaseModel):
     kind: Literal["begin"] = "begin"
     keys: list[tuple[str, int]]
     """(sample, candidate) pairs."""
+    more: bool = False
+    """They come to those that are in flight already. False: nothing else is in flight."""
+
+
+class ChoiceScore(BaseModel):
+    """How likely the model found one given answer."""
+
+    logprob: float
+    """Sum over its tokens, natural logarithm."""
+    tokens: int
+    chars: int
+    """Characters of the answer, without the delimiter before it."""
+    bytes: int
+    """The same in UTF-8."""
+    greedy: bool = False
+    """Each of its tokens was the likeliest one."""
 
 
 class Result(BaseModel):
@@ -194,6 +142,59 @@ class Result(BaseModel):
     finish: Literal["stop", "length"]
     seconds: float
     """Wall time of the batch that it was computed in."""
+    method: Literal["generate", "score"] = "generate"
+    readings: dict[str, str | None] = {}
+    """Every rule that ran, and what it read."""
+    marks: list[str] = []
+    """What is uncertain about the reading, such as `disagree` or `thinking not closed`."""
+    metrics: dict[str, float] = {}
+    """Figures beside the verdict, such as `acc_norm`, `args_f1` or `nll`."""
+    scores: list[ChoiceScore] = []
+    """For scored answers: one a choice, in their order."""
+    logprob: float | None = None
+    """Of the completion: sum over its tokens, natural logarithm."""
+    choices: list[str] = []
+    """The sample's choices, in the order of their letters."""
+    data: dict[str, JsonValue] = {}
+    """What else grading needs of the sample, such as the functions' descriptions."""
+    prompt: str | None = None
+    """The exact text that was sent; only with `task.keep_prompts`."""
+
+
+class Scored(BaseModel):
+    """A reranker's score of a candidate: higher is better. It stands once a candidate and reranker."""
+
+    kind: Literal["scored"] = "scored"
+    task: str
+    sample: str
+    candidate: int
+    reranker: str
+    score: float
+
+
+class Reranking(BaseModel):
+    """A reranker begins to score. Its scores and those of an earlier attempt must be of the same one."""
+
+    kind: Literal["reranking"] = "reranking"
+    reranker: str
+    identity: str
+    """What scores, wherever it lies: a hash of its files, or the model and where it came from."""
+
+
+class Alarm(BaseModel):
+    """The accuracy cannot be what was expected any more. Raised once a run."""
+
+    kind: Literal["alarm"] = "alarm"
+    message: str
+    expected: tuple[float, float]
+    band: tuple[float, float]
+    """The confidence sequence's interval for the accuracy when it was raised."""
+    results: int
+    """Results that it rests on."""
+    causes: list[str] = []
+    """What may be the matter, the best supported first."""
+    paused: bool = False
+    """The run was stopped because of it."""
 
 
 class Failed(BaseModel):
@@ -234,7 +235,7 @@ class Finished(BaseModel):
     """The worker's last word."""
 
     kind: Literal["finished"] = "finished"
-    outcome: Literal["complete", "failed"]
+    outcome: Literal["complete", "failed", "stopped"]
     message: str = ""
 
 
@@ -296,7 +297,20 @@ class Ended(BaseModel):
 
 
 JournalRecord = Annotated[
-    Opened | Check | Phase | Planned | Begin | Result | Failed | Crash | Paused | Unpaused | Finished,
+    Opened
+    | Check
+    | Phase
+    | Planned
+    | Begin
+    | Result
+    | Reranking
+    | Scored
+    | Alarm
+    | Failed
+    | Crash
+    | Paused
+    | Unpaused
+    | Finished,
     Field(discriminator="kind"),
 ]
 EventRecord = Annotated[
