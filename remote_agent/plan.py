@@ -10,11 +10,11 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from remote_agent.protocol import Order
-from remote_agent.tasks.base import LoadedTask, Sample, Task
+from remote_agent.tasks.base import Example, LoadedTask, Sample, Task, method_of, template_of
 
 Pair = tuple[str, int]
 """(sample id, candidate)."""
@@ -57,9 +57,13 @@ def remaining(plan: Plan, settled: Collection[Pair]) -> list[Item]:
 
 
 def batches(
-    plan: Plan, lengths: Sequence[int], size: int, settled: Collection[Pair], suspects: Collection[Pair]
+    plan: Plan,
+    lengths: Sequence[int],
+    size: int,
+    settled: Collection[Pair],
+    suspects: Mapping[Pair, int],
 ) -> list[list[Item]]:
-    """What remains, in batches of at most `size`; suspects last, each alone.
+    """What remains, in batches of at most `size`; suspects last, as many at once as it says of them.
 
     lengths: tokens of each item's prompt, in the plan's order. Similar lengths share a batch, which saves
     padding. The batches come in an order of chance (the plan's own, so the same on every attempt): long
@@ -71,8 +75,19 @@ def batches(
     random.Random(plan.sha).shuffle(whole)
     left = [[item for item in batch if item.key not in settled] for batch in whole]
     together = [[item for item in batch if item.key not in suspects] for batch in left]
-    alone = [[item] for batch in left for item in batch if item.key in suspects]
-    return [batch for batch in together if batch] + alone
+    apart = [item for batch in left for item in batch if item.key in suspects]
+    return [batch for batch in together if batch] + _groups(apart, suspects)
+
+
+def _groups(items: Sequence[Item], sizes: Mapping[Pair, int]) -> list[list[Item]]:
+    groups: list[list[Item]] = []
+    for item in sorted(items, key=lambda item: -sizes[item.key]):  # stable: the order within a size stays
+        size = sizes[item.key]
+        if groups and len(groups[-1]) < size and sizes[groups[-1][0].key] == size:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    return groups
 
 
 def answer_seed(seed: int, item: Item) -> int:
@@ -83,12 +98,22 @@ def answer_seed(seed: int, item: Item) -> int:
 
 def _sha(order: Order, task: Task, loaded: LoadedTask) -> str:
     """A hash of all that decides what the results mean; batch size, threads and paths do not."""
+    spec, format = order.task, task.answer_format(order.task)
     meaning = {
-        "task": [task.name, task.format.instruction, task.format.rules, order.task.system],
-        "examples": [[e.question, e.answer] for e in task.format.examples],
-        "samples": [[s.id, s.question, s.gold, s.category] for s in loaded.samples],
+        "task": [task.name, format.instruction, format.rules, spec.system],
+        "asked": [method_of(task, spec), template_of(task, spec), spec.style, spec.thought],
+        "answers": [task.stops(spec), spec.thinking],
+        "own": None if spec.own is None else spec.own.model_dump(mode="json"),
+        "samples": [
+            [s.id, s.question, s.gold, s.category, s.choices, s.data, list(map(_shown, s.examples))]
+            for s in loaded.samples
+        ],
         "model": [order.model_id, order.revision, order.engine.name, order.engine.dtype],
         "generate": order.generate.model_dump(mode="json"),
     }
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _shown(example: Example) -> list[object]:
+    return [example.question, example.answer, example.choices]

@@ -1,28 +1,36 @@
 """What every task has: its samples, its prompt, its answer format and its grading.
 
-A task touches no journal and no engine. Its answer format is stated once, here as `AnswerFormat`; the
-prompt's instruction and the extraction rules both come from it, so that they cannot drift apart.
+A task touches no journal and no engine, and keeps no state: what a spec decides comes in with the spec. Its
+answer format is stated once, as an `AnswerFormat`; the prompt's instruction, the few-shots and the extraction
+rules come from it. How rows are read is in `data.py`, how answers are read and judged in `grading.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from remote_agent.protocol import TaskSpec
-from remote_agent.tasks import extraction
+from remote_agent.protocol import ChoiceScore, TaskSpec
 
 Message = dict[str, str]
+Method = Literal["generate", "score"]
+Template = Literal["chat", "none"]
 
 
 class DataError(Exception):
     """A task's data cannot be used; the message names the file, the line and the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A worked example that is shown before the question. `answer` is what an assistant would write."""
+
+    question: str
+    answer: str
+    gold: str
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +40,23 @@ class Sample:
     id: str
     question: str
     gold: str
+    """The right answer; of a choice, its letter."""
     category: str = ""
+    choices: tuple[str, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What prompt or grading need beyond that; JSON values. It is recorded with each result."""
+    examples: tuple[Example, ...] = ()
+    """The few-shots that are shown before this question."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedTask:
-    """The chosen samples, and where they came from."""
+    """The chosen samples, where they came from, and what about the data a user should know."""
 
     samples: tuple[Sample, ...]
     source: str
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -58,15 +73,9 @@ class Grade:
     rule: str | None = None
     span: tuple[int, int] | None = None
     disagree: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A worked example that is shown before the question, as an earlier turn of the chat."""
-
-    question: str
-    answer: str
-    gold: str
+    readings: Mapping[str, str | None] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +85,13 @@ class AnswerFormat:
     instruction: str
     """Appended to each question. Names the marker of `line`."""
     line: str
-    """The line that holds the answer, with `{}` in the answer's place."""
+    """The line that holds the answer, with `{}` in the answer's place. Empty: nothing is asked for."""
     rules: tuple[str, ...]
     """Names of extraction rules: the headline rule first, then the fallbacks in order."""
     examples: tuple[Example, ...] = ()
+    """Few-shots that ship with the task."""
+    family: str = "number"
+    """How answers are compared: a key of `registry.METRICS`, or `score` for log-likelihoods."""
 
     @property
     def headline(self) -> str:
@@ -87,121 +99,144 @@ class AnswerFormat:
         first, *others = self.rules
         return f"{first}, else {', '.join(others)}" if others else first
 
-    def broken(self) -> str | None:
-        """How what the prompt asks for differs from what the headline rule reads; None where it does not."""
-        marker = self.line.format("").strip()
-        if marker not in self.instruction:
-            return f"the prompt asks for no `{marker}`, which the rule `{self.rules[0]}` reads"
-        for text, gold in [(self.line.format("42"), "42"), *((e.answer, e.gold) for e in self.examples)]:
-            found = extraction.RULES[self.rules[0]](text)
-            if found is None or found.value != extraction.value_of(gold):
-                return f"the rule `{self.rules[0]}` does not read {gold} out of {text!r}"
-        return None
 
+class Task:
+    """A family of problems: what all have. A task sets the attributes and says how a row is a sample."""
 
-class Task(Protocol):
-    """A family of problems. Implementations are stateless."""
-
-    name: str
-    licence: str
-    source: str
+    name: ClassVar[str]
+    dataset: ClassVar[str]
+    """The data set's name, and where it can be had."""
+    licence: ClassVar[str]
+    source: ClassVar[str]
     """Where the problems come from: a citation."""
-    format: AnswerFormat
+    metric: ClassVar[str]
+    """What is counted, and whose definition that is."""
+    methods: ClassVar[tuple[Method, ...]] = ("generate",)
+    """The ways in which it can be evaluated, the usual one first."""
+    styles: ClassVar[tuple[str, ...]] = ("default",)
+    """The ways in which it can ask, for `task.style`."""
+
+    def asks_for(self, spec: TaskSpec) -> AnswerFormat:
+        """The answer format of a method and style, with the task's own rules."""
+        raise NotImplementedError
+
+    def answer_format(self, spec: TaskSpec) -> AnswerFormat:
+        """What the prompt asks for and which rules read it, as `spec` has it."""
+        own = self.asks_for(spec)
+        return dataclasses.replace(own, rules=tuple(spec.extractors)) if spec.extractors else own
 
     def load(self, spec: TaskSpec) -> LoadedTask:
         """The samples that `spec` chooses, in a fixed order. Raises DataError."""
-        ...
+        raise NotImplementedError
+
+    def grade(self, sample: Sample, completion: str, finish: str, spec: TaskSpec) -> Grade:
+        """Read and judge a completion that ended with `finish` (`stop` or `length`)."""
+        raise NotImplementedError
+
+    def judge(self, sample: Sample, scores: Sequence[ChoiceScore], spec: TaskSpec) -> Grade:
+        """Judge the log-likelihoods of `spelled(sample, spec)`, one each."""
+        raise NotImplementedError
+
+    def style(self, spec: TaskSpec) -> str:
+        """The way to ask that `spec` chooses."""
+        return self.styles[0] if spec.style == "default" else spec.style
+
+    # --- the prompt ---
+
+    def ask(self, question: str, choices: Sequence[str], spec: TaskSpec) -> str:
+        """The text of one question, in a few-shot as in the prompt itself."""
+        instruction = self.answer_format(spec).instruction
+        return f"{question}\n\n{instruction}" if instruction else question
+
+    def delimiter(self, spec: TaskSpec) -> str:
+        """What stands in plain text between a question and its answer."""
+        return " " if method_of(self, spec) == "score" else "\n"
+
+    def stops(self, spec: TaskSpec) -> tuple[str, ...]:
+        """Texts that end an answer; they do not belong to it."""
+        return tuple(spec.stop)
+
+    def spelled(self, sample: Sample, spec: TaskSpec) -> tuple[str, ...]:
+        """For scoring: the given answers as they are scored, without the delimiter."""
+        return sample.choices
+
+    def continuations(self, sample: Sample, spec: TaskSpec) -> tuple[str, ...]:
+        """For scoring: the exact texts that may follow `context`, one a choice."""
+        between = "" if template_of(self, spec) == "chat" else self.delimiter(spec)
+        return tuple(between + text for text in self.spelled(sample, spec))
+
+    def context(self, sample: Sample, spec: TaskSpec, thought: str | None = None) -> str | list[Message]:
+        """What is sent: the turns of a chat, or the exact text where no chat template is used.
+
+        With `spec.thought` the prompt asks for a chain of thought; given as `thought`, it stands before the
+        question, which is then asked once more.
+        """
+        if template_of(self, spec) == "chat":
+            return self._chat(sample, spec, thought)
+        return self._plain(sample, spec, thought)
 
     def messages(self, sample: Sample, spec: TaskSpec) -> list[Message]:
         """The chat that asks for an answer."""
-        ...
+        return self._chat(sample, spec, None)
 
-    def grade(self, sample: Sample, completion: str, finish: str) -> Grade:
-        """Read and judge a completion that ended with `finish` (`stop` or `length`)."""
-        ...
+    def _chat(self, sample: Sample, spec: TaskSpec, thought: str | None) -> list[Message]:
+        turns = [_turn("system", spec.system)] if spec.system is not None else []
+        for example in sample.examples:
+            turns.append(_turn("user", self.ask(example.question, example.choices, spec)))
+            turns.append(_turn("assistant", example.answer))
+        question = self.ask(sample.question, sample.choices, spec)
+        if spec.thought is None:
+            return [*turns, _turn("user", question)]
+        turns.append(_turn("user", f"{question}\n\n{spec.thought}"))
+        if thought is None:
+            return turns
+        return [*turns, _turn("assistant", thought), _turn("user", question)]
 
-
-def choose(samples: Sequence[Sample], spec: TaskSpec) -> tuple[Sample, ...]:
-    """The subset that `limit` and `seed` choose, in the data's order."""
-    if spec.limit is None or spec.limit >= len(samples):
-        return tuple(samples)
-    kept = sorted(random.Random(spec.seed).sample(range(len(samples)), spec.limit))
-    return tuple(samples[i] for i in kept)
-
-
-def ask(question: str, format: AnswerFormat, spec: TaskSpec) -> list[Message]:
-    """The chat for one question: the system prompt if there is one, the examples, and the question."""
-    turns = [{"role": "system", "content": spec.system}] if spec.system is not None else []
-    for example in format.examples:
-        turns.append({"role": "user", "content": f"{example.question}\n\n{format.instruction}"})
-        turns.append({"role": "assistant", "content": example.answer})
-    return [*turns, {"role": "user", "content": f"{question}\n\n{format.instruction}"}]
-
-
-def read_rows(data: bytes, where: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and row of JSONL data whose rows hold texts `question` and `answer`. Raises DataError."""
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as exc:
-            raise DataError(f"{where}, line {number}: not JSON ({exc}). Mend or delete this line.") from None
-        for field in ("question", "answer"):
-            if not isinstance(row, dict) or not isinstance(row.get(field), str) or not row[field].strip():
-                raise DataError(f"{where}, line {number}: no text in `{field}`. Each row needs one.")
-        yield number, row
+    def _plain(self, sample: Sample, spec: TaskSpec, thought: str | None) -> str:
+        between = self.delimiter(spec)
+        parts = [spec.system] if spec.system is not None else []
+        parts += [self.ask(e.question, e.choices, spec) + between + e.answer for e in sample.examples]
+        question = self.ask(sample.question, sample.choices, spec)
+        parts.append(question)
+        if spec.thought is not None:
+            parts.append(f"{spec.thought}\n{'' if thought is None else thought.strip()}")
+        if thought is not None:
+            parts.append(question)
+        # What is scored brings its delimiter; a generated answer on the same line brings its own blank.
+        generated = method_of(self, spec) == "generate"
+        return "\n\n".join(parts) + (between if generated and between == "\n" else "")
 
 
-def gold_number(answer: str, where: str, number: int) -> str:
-    """A row's right answer, as written. Raises DataError where it is not one number."""
-    gold = answer.strip()
-    if extraction.value_of(gold) is None:
-        raise DataError(f"{where}, line {number}: the answer {gold!r} is not one number.")
-    return gold
+def method_of(task: Task, spec: TaskSpec) -> Method:
+    """Whether answers are generated or scored. Raises DataError where the task cannot do it."""
+    method = task.methods[0] if spec.method == "auto" else spec.method
+    if method not in task.methods:
+        raise DataError(f"the task {task.name} has no method `{method}`; allowed: {', '.join(task.methods)}")
+    return method
 
 
-def read_file(path: str) -> bytes:
-    """The bytes of a data file. Raises DataError."""
-    try:
-        return Path(path).expanduser().read_bytes()
-    except OSError as exc:
-        raise DataError(f"{path} cannot be read: {exc.strerror}. Sync it, or correct `task.path`.") from None
+def template_of(task: Task, spec: TaskSpec) -> Template:
+    """Whether the prompt goes through the model's chat template."""
+    if spec.template == "auto":
+        return "chat" if method_of(task, spec) == "generate" else "none"
+    return spec.template
 
 
-def loaded(samples: Sequence[Sample], spec: TaskSpec, source: str, data: bytes) -> LoadedTask:
-    """The chosen subset with where it came from. Raises DataError for no samples or a doubled id."""
-    if not samples:
-        raise DataError(f"{source} holds no samples.")
-    twice = [i for i, count in Counter(s.id for s in samples).items() if count > 1]
-    if twice:
-        raise DataError(f"{source}: the id {twice[0]} stands on several rows. Ids must be distinct.")
-    return LoadedTask(choose(samples, spec), source, hashlib.sha256(data).hexdigest())
+def result_fields(sample: Sample, grade: Grade) -> dict[str, Any]:
+    """The fields of `protocol.Result` that the sample and its grade give."""
+    fields = {name: getattr(grade, name) for name in Grade.__slots__}
+    return {
+        **fields,
+        "readings": dict(grade.readings),
+        "marks": list(grade.marks),
+        "metrics": dict(grade.metrics),
+        "sample": sample.id,
+        "category": sample.category,
+        "gold": sample.gold,
+        "choices": list(sample.choices),
+        "data": dict(sample.data),
+    }
 
 
-def grade_number(gold: str, completion: str, finish: str, format: AnswerFormat) -> Grade:
-    """Grade a completion whose answer is one number.
-
-    Four cases are kept apart: a number was read (right or wrong), none was found, the answer was cut off
-    before it was given, and there was no answer at all. All rules read the completion; the first of
-    `format.rules` that finds a number decides, and `disagree` says that another one found another number.
-    In a cut-off answer only anchored rules count, because its last number is just where the cut fell.
-    """
-    truncated = finish == "length"
-    if not completion.strip():
-        return Grade("no_answer", "truncated" if truncated else "empty")
-    text = extraction.without_cut_number(completion) if truncated else completion
-    found = {name: rule(text) for name, rule in extraction.RULES.items()}
-    for name in format.rules:
-        hit = found[name]
-        if hit is not None and not (truncated and name not in extraction.ANCHORED):
-            values = {f.value for other, f in found.items() if f and _counts(other, truncated)}
-            verdict: Literal["right", "wrong"] = (
-                "right" if hit.value == extraction.value_of(gold) else "wrong"
-            )
-            return Grade(verdict, "parsed", hit.text, name, hit.span, disagree=len(values) > 1)
-    return Grade("no_answer", "truncated" if truncated else "unparsed")
-
-
-def _counts(rule: str, truncated: bool) -> bool:
-    return rule in extraction.ANCHORED or not truncated
+def _turn(role: str, content: str) -> Message:
+    return {"role": role, "content": content}

@@ -7,6 +7,7 @@ exactly what this module generates. Four categories from easy to hard, equally m
 from __future__ import annotations
 
 import json
+import operator
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -59,8 +60,18 @@ _THINGS = (
 _BOXES = ("bags", "boxes", "baskets", "packs")
 _PLACES = ("the garden", "the market", "the library", "the beach", "the school")
 
-Problem = tuple[str, int]
+Step = tuple[int, str, int]
+"""One calculation: `(12, "+", 5)`."""
+Problem = tuple[str, list[Step]]
+"""The question, and the calculations that answer it; the last one's result is the answer."""
 Draw = random.Random
+
+_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.floordiv,
+}
 
 
 def _one_addition(r: Draw) -> Problem:
@@ -76,7 +87,7 @@ def _one_addition(r: Draw) -> Problem:
             f"{name} has {a} {thing} and {other} has {b} {thing}. How many {thing} do they have together?",
         ]
     )
-    return text, a + b
+    return text, [(a, "+", b)]
 
 
 def _one_subtraction(r: Draw) -> Problem:
@@ -93,7 +104,7 @@ def _one_subtraction(r: Draw) -> Problem:
             f"How many more {thing} does {name} have than {other}?",
         ]
     )
-    return text, left
+    return text, [(a, "-", b)]
 
 
 def _two_steps(r: Draw) -> Problem:
@@ -105,22 +116,22 @@ def _two_steps(r: Draw) -> Problem:
             (
                 f"{name} has {a + c} {thing}. {name} buys {b} more and then gives {c} to {other}. "
                 f"How many {thing} does {name} have now?",
-                a + b,
+                [(a + c, "+", b), (a + b + c, "-", c)],
             ),
             (
                 f"{name} fills {n} {r.choice(_BOXES)} with {each} {thing} each and has {c} {thing} left. "
                 f"How many {thing} does {name} have in all?",
-                n * each + c,
+                [(n, "*", each), (n * each, "+", c)],
             ),
             (
                 f"{name} has {a + b + c} {thing}. {name} gives {b} to {other} and loses {c}. "
                 f"How many {thing} are left?",
-                a,
+                [(a + b + c, "-", b), (a + c, "-", c)],
             ),
             (
                 f"{name} buys {n} {thing} for {each} dollars each and pays with {n * each + c} dollars. "
                 f"How many dollars does {name} get back?",
-                c,
+                [(n, "*", each), (n * each + c, "-", n * each)],
             ),
         ]
     )
@@ -135,28 +146,28 @@ def _three_steps(r: Draw) -> Problem:
             (
                 f"{name} has {n} {box} with {each} {thing} each. {other} brings {m + gone} more {thing}, "
                 f"but {gone} of them are broken and thrown away. How many {thing} are there now?",
-                n * each + m,
+                [(n, "*", each), (m + gone, "-", gone), (n * each, "+", m)],
             ),
             (
                 f"A shop sells {thing} for {few} dollars each. {name} buys {n} on Monday and {m} on Tuesday, "
                 f"and has {gone} dollars left. How many dollars did {name} have at first?",
-                (n + m) * few + gone,
+                [(n, "+", m), (n + m, "*", few), ((n + m) * few, "+", gone)],
             ),
             (
                 f"{name} puts {n * few} {thing} into {few} equal {box}, takes {m} of these {box} and adds "
                 f"{gone} single {thing}. How many {thing} does {name} take?",
-                n * m + gone,
+                [(n * few, "/", few), (n, "*", m), (n * m, "+", gone)],
             )
             if m < few
             else (
                 f"{name} has {n} {thing}. {other} has {few} times as many. Together they give away {gone}. "
                 f"How many {thing} do they have left together?",
-                n + n * few - gone,
+                [(n, "*", few), (n, "+", n * few), (n + n * few, "-", gone)],
             ),
             (
                 f"{name} reads {n} pages a day for {each} days, {other} reads {few} pages a day for {m} "
                 f"days. How many pages do they read together?",
-                n * each + few * m,
+                [(n, "*", each), (few, "*", m), (n * each, "+", few * m)],
             ),
         ]
     )
@@ -170,23 +181,44 @@ CATEGORIES: dict[str, Callable[[Draw], Problem]] = {
 }
 
 
-def rows(seed: int = SEED, per_category: int = PER_CATEGORY) -> Iterator[dict[str, str]]:
-    """Distinct problems, the categories taking turns: each has `id`, `question`, `answer`, `category`."""
+def _result(step: Step) -> int:
+    left, sign, right = step
+    return _OPERATORS[sign](left, right)
+
+
+def _distinct(seed: int, per_category: int, seen: set[str]) -> Iterator[tuple[int, str, Problem]]:
+    """Number, category and problem, the categories taking turns; no question that was `seen`."""
     draw = random.Random(seed)
-    seen: set[str] = set()
     for number in range(per_category):
         for category, make in CATEGORIES.items():
-            question, answer = make(draw)
-            while question in seen or answer < 0:
-                question, answer = make(draw)
+            question, steps = make(draw)
+            while question in seen or _result(steps[-1]) < 0:
+                question, steps = make(draw)
             seen.add(question)
-            name = category.replace(" ", "-")
-            yield {
-                "id": f"{name}-{number + 1:03d}",
-                "question": question,
-                "answer": str(answer),
-                "category": category,
-            }
+            yield number, category, (question, steps)
+
+
+def rows(seed: int = SEED, per_category: int = PER_CATEGORY) -> Iterator[dict[str, str]]:
+    """Distinct problems: each has `id`, `question`, `answer`, `category`."""
+    for number, category, (question, steps) in _distinct(seed, per_category, set()):
+        yield {
+            "id": f"{category.replace(' ', '-')}-{number + 1:03d}",
+            "question": question,
+            "answer": str(_result(steps[-1])),
+            "category": category,
+        }
+
+
+def training_rows(seed: int, per_category: int) -> Iterator[dict[str, str]]:
+    """Problems to learn from, with the calculation written out; none of them is among the shipped ones."""
+    shipped = {row["question"] for row in rows()}
+    for _number, category, (question, steps) in _distinct(seed, per_category, shipped):
+        lines = [f"{left} {sign} {right} = {_result((left, sign, right))}" for left, sign, right in steps]
+        yield {
+            "question": question,
+            "answer": "\n".join([*lines, f"#### {_result(steps[-1])}"]),
+            "category": category,
+        }
 
 
 def jsonl() -> str:
@@ -194,5 +226,14 @@ def jsonl() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows())
 
 
+def training_jsonl(seed: int, per_category: int) -> str:
+    """A file for `train.data`."""
+    return "".join(json.dumps(row) + "\n" for row in training_rows(seed, per_category))
+
+
 if __name__ == "__main__":
-    sys.stdout.write(jsonl())
+    # `train SEED COUNT`: problems to learn from, COUNT of each category.
+    if sys.argv[1:2] == ["train"]:
+        sys.stdout.write(training_jsonl(int(sys.argv[2]), int(sys.argv[3])))
+    else:
+        sys.stdout.write(jsonl())

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote_agent.tasks import base, extraction
-from remote_agent.tasks.base import Grade
-from remote_agent.tasks.gsm8k import Gsm8k
+from remote_agent.protocol import TaskSpec
+from remote_agent.tasks import extraction, numbers
+from remote_agent.tasks.base import Grade, Sample
+from remote_agent.tasks.families import NUMBER
 from remote_agent.tasks.word_problems import WordProblems
 
-FORMAT = WordProblems.format
+ANY = Sample("s", "q", "1")
+TASK, SPEC = WordProblems(), TaskSpec(name="word_problems")
 
 CASES = [
     # text, rule, value
@@ -35,6 +37,15 @@ CASES = [
     ("#### Step 2: add them", "hashes", None),
     ("#### Step 2: add\n#### 7", "hashes", 7),
     ("#### 7\n#### Step 2: check", "hashes", 7),
+    ("#### 3. Add 9.\n#### 4. Ines has 21.", "hashes", None),
+    ("#### 1. Add\n#### 21", "hashes", 21),
+    ("#### 21\n#### 2. Check", "hashes", 21),
+    ("#### 18. That is all.", "hashes", 18),
+    ("the answer is not 5", "answer_is", None),
+    ("14\n20 - 6 = 14", "first_number", 14),
+    ("18,5", "last_number", Fraction(37, 2)),
+    ("7,13,19", "last_number", 7),  # marked
+    ("1,250,000", "last_number", 1_250_000),
     ("#### −5", "hashes", -5),
     ("#### -\\$18", "hashes", -18),
     ("#### 1/2", "hashes", Fraction(1, 2)),
@@ -74,7 +85,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "rule", "value"), CASES)
 def test_rule(text: str, rule: str, value: object) -> None:
-    found = extraction.RULES[rule](text)
+    found = NUMBER.rules[rule].read(text, ANY)
     assert (found and found.value) == value
     if found:
         assert text[slice(*found.span)] == found.text
@@ -106,19 +117,19 @@ def test_any_formatted_number(
     found = extraction.after_hashes(lead + text + tail)
     assert found is not None
     assert found.value == value
-    assert extraction.value_of(text) == value or grouped == "{,}"
+    assert numbers.value_of(text) == value or grouped == "{,}"
 
 
 @given(st.text(alphabet=st.sampled_from("0123456789.,/-#$ \\boxed{}=answeris½×\n%kK٣e")))
 def test_no_text_raises_and_spans_hold(text: str) -> None:
-    for rule in extraction.RULES.values():
-        found = rule(text)
-        if found:
+    for name, rule in NUMBER.rules.items():
+        found = rule.read(text, ANY)
+        if found and name != "json":
             assert text[slice(*found.span)] == found.text
 
 
 def grade(completion: str, gold: str = "18", finish: str = "stop") -> Grade:
-    return base.grade_number(gold, completion, finish, FORMAT)
+    return TASK.grade(Sample("s", "q", gold), completion, finish, SPEC)
 
 
 def test_numbers_are_compared_as_numbers() -> None:
@@ -131,8 +142,9 @@ def test_numbers_are_compared_as_numbers() -> None:
 def test_the_four_cases_are_apart() -> None:
     assert grade("#### 18").reason == "parsed"
     assert (grade("I do not know.").verdict, grade("I do not know.").reason) == ("no_answer", "unparsed")
-    assert grade("First, 4 * 5 = 18 and", finish="length") == Grade("no_answer", "truncated")
-    assert grade(" \n", finish="stop") == Grade("no_answer", "empty")
+    cut = grade("First, 4 * 5 = 18 and", finish="length")
+    assert (cut.verdict, cut.reason, cut.extracted) == ("no_answer", "truncated", None)
+    assert (grade(" \n").verdict, grade(" \n").reason) == ("no_answer", "empty")
 
 
 def test_a_number_that_the_cut_may_have_shortened_is_not_trusted() -> None:
@@ -149,19 +161,3 @@ def test_the_headline_rule_decides_and_others_object() -> None:
     fallback = grade("The answer is 18.")
     assert (fallback.rule, fallback.verdict, fallback.span) == ("answer_is", "right", (14, 16))
     assert grade("It makes 18").rule == "last_number"
-
-
-@pytest.mark.parametrize("task", [WordProblems, Gsm8k])
-def test_prompt_and_rule_agree(task: type[WordProblems | Gsm8k]) -> None:
-    assert task.format.broken() is None
-
-
-def test_a_format_that_its_rule_does_not_read_is_found() -> None:
-    wrong_rule = base.AnswerFormat("End with a line #### N.", "#### {}", ("boxed", "last_number"))
-    assert "does not read 42" in (wrong_rule.broken() or "")
-    not_asked = base.AnswerFormat("Give the answer.", "#### {}", ("hashes",))
-    assert "asks for no `####`" in (not_asked.broken() or "")
-    bad_example = base.AnswerFormat(
-        "End with ####", "#### {}", ("hashes",), (base.Example("q", "#### 8", "9"),)
-    )
-    assert "does not read 9" in (bad_example.broken() or "")

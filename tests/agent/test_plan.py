@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_batches_hold_what_remains_once(lengths: list[int], size: int, data: st.
     items = tuple(Item(Sample(str(n), "q", "1"), 0) for n in range(len(lengths)))
     plan = Plan(items, "sha")
     keys = st.sets(st.sampled_from([item.key for item in items]))
-    settled, suspects = data.draw(keys), data.draw(keys)
+    settled, suspects = data.draw(keys), dict.fromkeys(data.draw(keys), 1)
     cut = batches(plan, lengths, size, settled, suspects)
     assert sorted(i.key for b in cut for i in b) == sorted(i.key for i in remaining(plan, settled))
     assert all(1 <= len(b) <= size for b in cut)
@@ -86,5 +87,29 @@ def test_only_blamed_crashes_make_suspects() -> None:
         return {"kind": "crash", "cause": "SIGSEGV", "blamed": blamed, "keys": [[k, 0] for k in keys]}
 
     records = [crash(True, "a", "b"), crash(False, "c"), crash(True, "a"), crash(True, "a")]
-    assert history.suspects(records) == {("a", 0), ("b", 0)}
+    assert history.suspects(records) == {("a", 0): 1, ("b", 0): 1}
     assert history.crashes_alone(records) == {("a", 0): ["SIGSEGV", "SIGSEGV"]}
+
+
+def test_what_is_fed_adds_to_what_is_in_flight() -> None:
+    def begin(more: bool, *keys: str) -> dict[str, object]:
+        return {"kind": "begin", "keys": [[k, 0] for k in keys], "more": more}
+
+    settled = {"kind": "result", "sample": "a", "candidate": 0}
+    records = [{"kind": "opened"}, begin(False, "a", "b"), settled, begin(True, "c")]
+    assert history.in_flight(records) == [("b", 0), ("c", 0)]
+    assert history.in_flight([*records, begin(False, "b")]) == [("b", 0)]
+
+
+def test_many_suspects_are_divided_before_each_is_alone() -> None:
+    def crash(count: int) -> dict[str, object]:
+        keys = [[str(n), 0] for n in range(count)]
+        return {"kind": "crash", "cause": "SIGSEGV", "blamed": True, "keys": keys}
+
+    assert set(history.suspects([crash(256)]).values()) == {16}
+    sizes = history.suspects([crash(256), crash(16)])
+    assert sorted(Counter(sizes.values()).items()) == [(1, 16), (16, 240)]
+    items = tuple(Item(Sample(str(n), "q", "1"), 0) for n in range(300))
+    cut = batches(Plan(items, "sha"), [1] * 300, 1, set(), sizes)
+    assert Counter(map(len, cut)) == {1: 44 + 16, 16: 15}
+    assert all(len({sizes.get(i.key) for i in batch}) == 1 for batch in cut)

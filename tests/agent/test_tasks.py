@@ -14,11 +14,11 @@ from remote_agent.protocol import TaskSpec
 from remote_agent.tasks import generate_word_problems
 from remote_agent.tasks.base import DataError
 from remote_agent.tasks.gsm8k import Gsm8k
-from remote_agent.tasks.word_problems import SHIPPED, WordProblems
+from remote_agent.tasks.word_problems import WordProblems
 
 
 def test_the_shipped_problems_are_what_the_generator_makes() -> None:
-    shipped = resources.files("remote_agent.tasks").joinpath(SHIPPED).read_text()
+    shipped = resources.files("remote_agent.tasks").joinpath("data", WordProblems.shipped).read_text()
     assert shipped == generate_word_problems.jsonl()
 
 
@@ -51,7 +51,7 @@ def test_gsm8k_rows(tmp_path: Path) -> None:
     loaded = Gsm8k().load(gsm8k(tmp_path, *rows))
     assert [(s.id, s.gold) for s in loaded.samples] == [("test-0000", "1,000"), ("test-0001", "-5")]
     assert len(loaded.sha256) == 64
-    assert Gsm8k().grade(loaded.samples[0], "#### 1000.", "stop").verdict == "right"
+    assert Gsm8k().grade(loaded.samples[0], "#### 1000.", "stop", gsm8k(tmp_path)).verdict == "right"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_gsm8k_rows(tmp_path: Path) -> None:
         ("{torn", "not JSON"),
         ('{"question": "q"}', "no text in `answer`"),
         ('{"question": " ", "answer": "#### 1"}', "no text in `question`"),
-        ("[1]", "no text in `question`"),
+        ("[1]", "not a JSON object"),
         ('{"question": "q", "answer": "18"}', "no `####`"),
         ('{"question": "q", "answer": "#### many"}', "not one number"),
     ],
@@ -82,7 +82,7 @@ def test_doubled_ids_and_no_rows_are_refused(tmp_path: Path) -> None:
 
 def test_gsm8k_without_a_path_or_a_hub_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "hub_within_reach", lambda: False)
-    with pytest.raises(DataError, match="Next: sync a JSONL file"):
+    with pytest.raises(DataError, match="Next: sync a file"):
         Gsm8k().load(TaskSpec(name="gsm8k"))
 
 
@@ -91,4 +91,4 @@ def test_a_system_prompt_comes_first() -> None:
     task = WordProblems()
     messages = task.messages(task.load(spec).samples[0], spec)
     assert messages[0] == {"role": "system", "content": "Be brief."}
-    assert messages[-1]["content"].endswith(task.format.instruction)
+    assert messages[-1]["content"].endswith(task.answer_format(spec).instruction)
