@@ -71,12 +71,12 @@ def measure(quick: bool) -> Iterator[Line]:
     tokens, count, rounds = (QUICK_TOKENS, QUICK_QUESTIONS, 1) if quick else (TOKENS, QUESTIONS, ROUNDS)
     with tempfile.TemporaryDirectory(prefix="gpusess-bench-") as scratch:
         folder = Path(scratch)
-        model = _model()
+        model = model_folder()
         if isinstance(model, str):
             yield from (Skipped(name, model) for name in [*names, "journal, share of the time"])
             return
         _write_questions(folder / "questions.jsonl", count)
-        peer, why = _peer()
+        peer, why = peer_python()
         ours: list[Outcome] = []
         theirs: list[Outcome] = []
         for number in range(rounds):
@@ -116,7 +116,7 @@ def _costs(outcomes: list[Outcome]) -> str:
     return f"{pairs} cpu s requesting of the whole; peak {max(o.whole.peak_mib for o in outcomes):.0f} MiB"
 
 
-def _model() -> Path | str:
+def model_folder() -> Path | str:
     """The model's folder, or why there is none. Nothing is fetched here."""
     folder = models.cache_dir() / MODEL.replace("/", "--")
     try:
@@ -129,7 +129,7 @@ def _model() -> Path | str:
     return folder
 
 
-def _peer() -> tuple[Path | None, str]:
+def peer_python() -> tuple[Path | None, str]:
     """The peer's interpreter, or why there is none."""
     folder = Path(os.environ.get(PEER_ENV) or ROOT / "build/lmeval-venv")
     python = folder / "bin/python"
@@ -144,18 +144,22 @@ def _peer() -> tuple[Path | None, str]:
 def _write_questions(path: Path, count: int) -> None:
     """GSM8K rows, with the text that each user turn has as `prompt` for the peer."""
     given = os.environ.get(QUESTIONS_ENV)
-    source = Path(given) if given else Path(word_problems.__file__).parent / word_problems.SHIPPED
+    source = (
+        Path(given)
+        if given
+        else Path(word_problems.__file__).parent / "data" / word_problems.WordProblems.shipped
+    )
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     rows = rows[:count] if given else random.Random(0).sample(rows, count)
-    task = Gsm8k()
+    instruction = Gsm8k().answer_format(TaskSpec(name="gsm8k")).instruction
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             answer = row["answer"] if "####" in row["answer"] else f"#### {row['answer']}"
-            prompt = f"{row['question']}\n\n{task.format.instruction}"
+            prompt = f"{row['question']}\n\n{instruction}"
             file.write(json.dumps({"question": row["question"], "answer": answer, "prompt": prompt}) + "\n")
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     fixed = {
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
@@ -181,7 +185,7 @@ def _ours(folder: Path, model: Path, questions: Path, tokens: int) -> Outcome:
     )
     (folder / "order.json").write_text(order.model_dump_json())
     times = folder / "times.json"
-    cost = run([sys.executable, "-m", "benchmarks.generation_ours", str(folder), str(times)], _environment())
+    cost = run([sys.executable, "-m", "benchmarks.generation_ours", str(folder), str(times)], environment())
     found = json.loads(times.read_text())
     results = [r for r in scan(folder / "journal.jsonl").records if r["kind"] == "result"]
     texts = {r["prompt_sha"]: r["completion"] for r in results}
@@ -201,9 +205,9 @@ def _theirs(folder: Path, model: Path, python: Path, scratch: Path, tokens: int)
         "--apply_chat_template", "--log_samples", "--output_path", str(out),
     ]
     # fmt: on
-    environment = {**_environment(), "HF_DATASETS_CACHE": str(folder / "cache")}
+    surroundings = {**environment(), "HF_DATASETS_CACHE": str(folder / "cache")}
     cost = run(
-        [str(python), str(_HERE / "generation_peer.py"), str(times), *command], environment, cwd=folder
+        [str(python), str(_HERE / "generation_peer.py"), str(times), *command], surroundings, cwd=folder
     )
     (log,) = out.rglob("samples_*.jsonl")
     samples: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]

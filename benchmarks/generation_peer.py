@@ -1,6 +1,7 @@
 """The peer's command line in one process, with a stopwatch around its requests, in its own environment.
 
-python generation_peer.py OUT run …: OUT becomes one JSON object with the CPU seconds of `generate_until`.
+python generation_peer.py OUT run …: OUT becomes one JSON object with the CPU seconds of `generate_until` and
+`loglikelihood` together.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ def main(out: Path) -> None:
     from lm_eval.__main__ import cli_evaluate  # type: ignore[import-not-found]
     from lm_eval.models.huggingface import HFLM  # type: ignore[import-not-found]
 
-    generate = HFLM.generate_until
+    taken = 0.0
 
-    def timed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        begin = time.process_time()
-        try:
-            return generate(self, *args, **kwargs)
-        finally:
-            out.write_text(json.dumps({"cpu": time.process_time() - begin}))
+    def timed(requests: Any) -> Any:
+        def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal taken
+            begin = time.process_time()
+            try:
+                return requests(self, *args, **kwargs)
+            finally:
+                taken += time.process_time() - begin
+                out.write_text(json.dumps({"cpu": taken}))
 
-    HFLM.generate_until = timed
+        return run
+
+    HFLM.generate_until = timed(HFLM.generate_until)
+    HFLM.loglikelihood = timed(HFLM.loglikelihood)
     cli_evaluate()
 
 

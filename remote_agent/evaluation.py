@@ -1,27 +1,33 @@
-"""From batches to results: engine, grading, journal. Nothing counts before the journal holds it.
+"""From a plan to recorded results: the engine's turns and the journal's. Nothing counts before the journal
+holds it.
 
-One batch at a time: its `begin` record, its completions, then all its results in one durable write. A full
-disk makes the run wait, with the batch held; a sample that raises does not end the run.
+Batch by batch: a `begin` record, the computing, then all results of the batch in one durable write. Or
+request by request, where the engine can be fed: each result is written as it is ready, together with the
+`begin` of what takes its place. A full disk makes the run wait, with the results held; a sample that raises
+does not end the run.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 
 from pydantic import BaseModel
 
 from remote_agent import protocol
-from remote_agent.engines.base import Completion, Engine, EngineBroken, Prompt
+from remote_agent.answering import Method
+from remote_agent.engines.base import Answer, Engine, EngineBroken, EngineError, Failure
 from remote_agent.journal import Journal, NoSpace, Record
 from remote_agent.plan import Item, Pair
-from remote_agent.tasks.base import Task
 
 log = logging.getLogger("evaluation")
 
 POLL_SECONDS = 1.0
 TRIES_ALONE = 2
+HOPELESS_STREAK = 20
+"""Failed requests in a row after which the cause cannot be a sample."""
 
 
 class NothingWorks(Exception):
@@ -73,18 +79,25 @@ class PatientWriter:
 
 
 class Evaluation:
-    """Computes, grades and records batches of a plan."""
+    """Computes, grades and records what remains of a plan."""
 
-    def __init__(
-        self, task: Task, engine: Engine, writer: PatientWriter, prompts: Mapping[Pair, Prompt]
-    ) -> None:
+    def __init__(self, task: str, method: Method, engine: Engine, writer: PatientWriter) -> None:
         self._task = task
+        self._method = method
         self._engine = engine
         self._writer = writer
-        self._prompts = prompts
+        self._results = 0
 
-    def run(self, batches: Sequence[Sequence[Item]]) -> None:
-        """Settle every item. Raises EngineBroken, NothingWorks or JournalError; what is recorded stays."""
+    def run(self, batches: Sequence[Sequence[Item]], suspects: Collection[Pair] = ()) -> None:
+        """Settle every item. Raises EngineBroken, NothingWorks or JournalError; what is recorded stays.
+
+        Suspects are computed in the batches that they come in; all others are fed to an engine that can be
+        fed.
+        """
+        if self._engine.slots and self._method.streams:
+            apart = [batch for batch in batches if any(item.key in suspects for item in batch)]
+            self._stream([item for batch in batches if batch not in apart for item in batch])
+            batches = apart
         for number, batch in enumerate(batches, 1):
             started = time.monotonic()
             tokens = self._settle(batch)
@@ -93,6 +106,8 @@ class Evaluation:
                 "batch %d of %d: %d results, %d tokens in %.1f s",
                 number, len(batches), len(batch), tokens, seconds,
             )  # fmt: skip
+
+    # --- batch by batch ---
 
     def _settle(self, batch: Sequence[Item]) -> int:
         """Record a batch whole; where it raises, sample by sample. Returns the tokens generated."""
@@ -105,13 +120,14 @@ class Evaluation:
 
     def _settle_each(self, batch: Sequence[Item]) -> int:
         tokens, failures = 0, []
+        before = self._results
         for item in batch:
             done = self._compute_alone(item)
             if isinstance(done, str):
-                failures.append(failed(self._task.name, item, done, crashes=0))
+                failures.append(failed(self._task, item, done, crashes=0))
             else:
                 tokens += self._record(done)
-        if len(failures) == len(batch) > 1:
+        if len(failures) == len(batch) > 1 and not before:
             raise NothingWorks(
                 f"Each of {len(batch)} samples of a batch failed; the last: {failures[-1].error}"
             )
@@ -130,44 +146,86 @@ class Evaluation:
     def _compute(self, batch: Sequence[Item]) -> list[protocol.Result] | str:
         """The results of a batch, not yet recorded, or the error that it fails with. Raises EngineBroken."""
         self._writer.write(protocol.Begin(keys=[item.key for item in batch]))
-        prompts = [self._prompts[item.key] for item in batch]
-        started = time.monotonic()
         try:
-            answers = self._engine.generate(prompts)
+            return self._method.compute(batch)
         except EngineBroken:
             raise
         except Exception as exc:
             log.exception("computing %s failed", ", ".join(item.sample.id for item in batch))
             return f"{type(exc).__name__}: {exc}"
-        seconds = round(time.monotonic() - started, 3)
-        rows = zip(batch, prompts, answers, strict=True)
-        return [self._result(*row, seconds) for row in rows]
 
     def _record(self, results: Sequence[protocol.Result]) -> int:
         self._writer.write(*results)
+        self._results += len(results)
         return sum(result.tokens_out for result in results)
 
-    def _result(self, item: Item, prompt: Prompt, answer: Completion, seconds: float) -> protocol.Result:
-        grade = self._task.grade(item.sample, answer.text, answer.finish)
-        return protocol.Result(
-            task=self._task.name,
-            sample=item.sample.id,
-            candidate=item.candidate,
-            category=item.sample.category,
-            verdict=grade.verdict,
-            reason=grade.reason,
-            extracted=grade.extracted,
-            rule=grade.rule,
-            span=grade.span,
-            disagree=grade.disagree,
-            gold=item.sample.gold,
-            completion=answer.text,
-            prompt_sha=prompt.sha,
-            tokens_in=answer.tokens_in,
-            tokens_out=answer.tokens_out,
-            finish=answer.finish,
-            seconds=seconds,
+    # --- request by request ---
+
+    def _stream(self, items: Sequence[Item]) -> None:
+        """Keep the engine fed; each result is durable as soon as it is there, before its slot is filled
+        again.
+
+        What is fed is announced first, as in a batch. A sample that fails is tried again alone at the end.
+        """
+        waiting = deque(enumerate(items))
+        flying: dict[int, tuple[Item, float]] = {}
+        failures: list[tuple[Item, str]] = []
+        started, streak = time.monotonic(), 0
+        self._feed(waiting, flying, [])
+        while flying:
+            done: list[protocol.Result] = []
+            for ticket, answer in self._finished():
+                item, begun = flying.pop(ticket)
+                result = self._graded(item, answer, time.monotonic() - begun)
+                if isinstance(result, str):
+                    failures.append((item, result))
+                    streak += 1
+                else:
+                    done.append(result)
+                    streak = 0
+            if streak >= HOPELESS_STREAK:
+                raise NothingWorks(f"{streak} samples in a row failed; the last: {failures[-1][1]}")
+            self._feed(waiting, flying, done)
+        seconds = time.monotonic() - started
+        log.info(
+            "%d results in %.1f s, %d samples failed", len(items) - len(failures), seconds, len(failures)
         )
+        if failures:
+            self._settle_each([item for item, _ in failures])
+
+    def _feed(
+        self,
+        waiting: deque[tuple[int, Item]],
+        flying: dict[int, tuple[Item, float]],
+        done: Sequence[protocol.Result],
+    ) -> None:
+        """Record what is done and announce what comes next, in one durable write; then fill the free
+        slots."""
+        count = min(len(waiting), self._engine.slots - len(flying))
+        fresh = [waiting.popleft() for _ in range(count)]
+        begin = [protocol.Begin(keys=[item.key for _, item in fresh], more=bool(flying))] if fresh else []
+        if done or begin:
+            self._writer.write(*done, *begin)
+        self._results += len(done)
+        for ticket, item in fresh:
+            flying[ticket] = (item, time.monotonic())
+            self._engine.submit(ticket, self._method.request(item))
+
+    def _finished(self) -> list[tuple[int, Answer]]:
+        try:
+            return self._engine.finished()
+        except EngineError as exc:
+            raise NothingWorks(str(exc)) from exc
+
+    def _graded(self, item: Item, answer: Answer, seconds: float) -> protocol.Result | str:
+        if isinstance(answer, Failure):
+            log.warning("computing %s failed: %s", item.sample.id, answer.error)
+            return answer.error
+        try:
+            return self._method.result(item, answer, round(seconds, 3))
+        except Exception as exc:
+            log.exception("grading %s failed", item.sample.id)
+            return f"{type(exc).__name__}: {exc}"
 
 
 def failed(task: str, item: Item, error: str, crashes: int) -> protocol.Failed:

@@ -29,6 +29,15 @@ from typing import Any
 log = logging.getLogger("models")
 
 SOURCE_FILE = "gpusess-source.json"
+_EMBEDDINGS = (
+    "embed_tokens.weight",
+    "wte.weight",
+    "word_embeddings.weight",
+    "embed_in.weight",
+    "tok_embeddings.weight",
+)
+"""How the input embedding is called in the families of models."""
+_TOKEN_STATE = {True: "a token was given", False: "no token was given"}
 HUB_SECONDS = 4.0
 """How long an answer of the model hub is waited for before it counts as out of reach."""
 
@@ -81,6 +90,15 @@ def parameter_count(folder: Path) -> int | None:
     return sum(_safetensors_parameters(f) for f in files) if files else None
 
 
+def embedding_rows(folder: Path) -> int | None:
+    """Rows of the input embedding as the weights have them, whatever config.json says; None: not known."""
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in _safetensors_header(path).items():
+            if name.endswith(_EMBEDDINGS) and len(tensor["shape"]) == 2:
+                return int(tensor["shape"][0])
+    return None
+
+
 def source_of(folder: Path) -> dict[str, Any]:
     """What `gpusess-source.json` in a model folder says; empty for folders from elsewhere."""
     try:
@@ -97,10 +115,16 @@ def _usable(folder: Path) -> Path:
 
 
 def _safetensors_parameters(path: Path) -> int:
+    return sum(math.prod(tensor["shape"]) for tensor in _safetensors_header(path).values())
+
+
+def _safetensors_header(path: Path) -> dict[str, Any]:
+    """The tensors of a file by name, with their shapes."""
     with path.open("rb") as file:
         (size,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(size))
-    return sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+        header: dict[str, Any] = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return header
 
 
 def _fetch(model: str, revision: str | None, target: Path) -> Path:
@@ -150,6 +174,15 @@ def _from_hub(model: str, revision: str | None, folder: Path) -> dict[str, str]:
         hub.snapshot_download(
             model, revision=info.sha, local_dir=folder, ignore_patterns=["*.bin", "*.onnx*"]
         )
+    except errors.GatedRepoError as exc:
+        raise ModelUnavailable(
+            "it is gated: accept its licence on the hub, and give a token of that account as HF_TOKEN "
+            f"(`secrets: [HF_TOKEN]` in the spec; {_TOKEN_STATE[bool(hub.get_token())]})"
+        ) from exc
+    except errors.RepositoryNotFoundError as exc:
+        raise ModelUnavailable(
+            f"the hub knows no such model, or hides it ({_TOKEN_STATE[bool(hub.get_token())]})"
+        ) from exc
     except (OSError, ValueError, errors.HfHubHTTPError) as exc:
         raise ModelUnavailable(f"{type(exc).__name__}: {str(exc).splitlines()[0]}") from exc
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -26,6 +26,10 @@ class Prompt:
     seed: int = 0
     sample: str = ""
     candidate: int = 0
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; it is cut before the first of them."""
+    messages: tuple[Message, ...] = ()
+    """The chat that `text` was rendered from; empty for plain text."""
 
     @property
     def sha(self) -> str:
@@ -40,6 +44,45 @@ class Completion:
     tokens_in: int
     tokens_out: int
     finish: Literal["stop", "length"]
+    logprob: float | None = None
+    """Sum of the natural log-probabilities of the completion's tokens, the end token included where one was
+    drawn; None where the engine has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """Continuations of one context, to be scored. `context` is the exact text, special tokens included.
+
+    Context and continuation are split into tokens together, as one text: spaces at the context's end go to
+    the continuation, and the continuation's tokens are those that the whole text has beyond the context's.
+    """
+
+    sample: str
+    context: str
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a continuation is after its context.
+
+    logprob: sum over its tokens, natural logarithm; tokens: how many; greedy: each of them is the most
+    likely one at its place.
+    """
+
+    logprob: float
+    tokens: int
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that cannot be answered, while others can: its sample is at fault. `error` says why."""
+
+    error: str
+
+
+Answer = Completion | list[Score] | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +92,8 @@ class Description:
     model: str
     weights: str
     dtype: str
+    how: str = ""
+    """What about the way of computing a reader of the results should know; mostly nothing."""
 
 
 class EngineBroken(Exception):
@@ -56,7 +101,20 @@ class EngineBroken(Exception):
 
 
 class Engine(Protocol):
-    """Computes completions. Built as `EngineClass(order)`."""
+    """Computes completions. Built as `EngineClass(order)`.
+
+    An engine computes batches by `generate` and `score`, or, where `slots` is not 0, it may also be fed:
+    `submit` takes one request, and `finished` waits for those that are ready. Requests of one sort only.
+    """
+
+    slots: int
+    """Requests that it takes in flight at once by `submit`; 0: it computes batches only."""
+    batch: int
+    """Requests in one batch, where the order leaves that to the engine."""
+    can_score: bool
+    """Whether `score` works."""
+    renders: bool
+    """Whether `render` gives the text that the model gets; else a server renders the messages."""
 
     tokenizer: Any | None
     """After `prepare()`: a transformers tokenizer; None where the engine needs none."""
@@ -98,6 +156,73 @@ class Engine(Protocol):
     def generate(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """One completion a prompt, in order, each drawn with its own seed. Raises EngineBroken."""
         ...
+
+    def document(self, text: str) -> str:
+        """Plain text as the model expects a document: with the begin token where its tokenizer adds one."""
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[Score]]:
+        """For each request, one score a continuation, in order. Raises EngineError where it cannot score."""
+        ...
+
+    def submit(self, ticket: int, request: Prompt | ScoreRequest) -> None:
+        """Take up a request under a number that names it in `finished`. Raises EngineBroken."""
+        ...
+
+    def finished(self) -> list[tuple[int, Answer]]:
+        """Wait until at least one request in flight is ready; all that are. Raises EngineBroken.
+
+        Raises EngineError where no request can succeed (a wrong key, say).
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds: its processes and connections."""
+        ...
+
+
+class BatchEngine:
+    """What is common to engines that only compute batches."""
+
+    slots = 0
+    batch = 64
+    can_score = False
+    renders = True
+
+    def document(self, text: str) -> str:
+        return text
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[list[Score]]:  # noqa: ARG002
+        raise EngineError("this engine cannot score. Next: take `transformers` or `vllm` for this task.")
+
+    def submit(self, ticket: int, request: Prompt | ScoreRequest) -> None:
+        raise NotImplementedError
+
+    def finished(self) -> list[tuple[int, Answer]]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """It holds nothing that does not end with its process."""
+
+
+def expect_completion(answer: Answer) -> Completion:
+    """The completion that a prompt was answered with. Raises RuntimeError for a failure."""
+    if isinstance(answer, Completion):
+        return answer
+    raise RuntimeError(answer.error if isinstance(answer, Failure) else "scores came for a prompt")
+
+
+def expect_scores(answer: Answer) -> list[Score]:
+    """The scores that a request was answered with. Raises RuntimeError for a failure."""
+    if isinstance(answer, list):
+        return answer
+    raise RuntimeError(answer.error if isinstance(answer, Failure) else "a text came for a scoring")
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """A chat as plain text, for engines without a chat template: `role: content` a turn, then
+    `assistant:`."""
+    return "".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant:"
 
 
 def prompt_sha(text: str) -> str:

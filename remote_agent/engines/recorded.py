@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from remote_agent.engines.base import Completion, Description, EngineError, Message, Prompt, prompt_sha
+from remote_agent.engines.base import (
+    BatchEngine,
+    Completion,
+    Description,
+    EngineError,
+    Message,
+    Prompt,
+    prompt_sha,
+    transcript,
+)
 from remote_agent.protocol import Order
 
 NEXT = "Record completions for this task first, or check `engine.path`, `task` and `task.system`."
 
 
-class RecordedEngine:
+class RecordedEngine(BatchEngine):
     """Answers from JSONL rows: `prompt_sha` (or `prompt`), `completion`, `tokens_in`, `tokens_out`, `finish`.
 
     A row may name its `candidate`; without, it answers all of them. A journal of an earlier run is such a
@@ -54,8 +63,8 @@ class RecordedEngine:
         return Description(self._order.model_id, f"recorded completions of {self._path}{how}", "none")
 
     def render(self, messages: Sequence[Message]) -> str:
-        """A plain rendering that needs no tokenizer: `role: content` a turn, then the cue `assistant:`."""
-        return "".join(f"{m['role']}: {m['content']}\n" for m in messages) + "assistant:"
+        """A plain rendering that needs no tokenizer."""
+        return transcript(messages)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Words: no tokenizer is at hand, and all that hangs on it is the order of batches."""
