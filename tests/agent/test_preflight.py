@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from remote_agent import models, preflight
-from remote_agent.preflight import Prompts
+from remote_agent import models
+from remote_agent.preflight import Prompts, formats, host, sizes, tokens
+from remote_agent.protocol import TaskSpec
+from remote_agent.registry import ENGINE_NEEDS
 from remote_agent.tasks.base import AnswerFormat, Sample
 from remote_agent.tasks.word_problems import WordProblems
 
@@ -42,75 +44,75 @@ def rendered(text: str, question: str = "q", length: int = 10) -> Prompts:
 
 def test_markers_in_pieces_end_the_run_and_are_named() -> None:
     text = "<|user|>q<|end|>"
-    assert preflight.markers(Tokens(["<|user|>", "<|end|>"]), rendered(text)).status == "ok"
-    found = preflight.markers(Tokens(["<|user|>"]), rendered(text))
+    assert tokens.markers(Tokens(["<|user|>", "<|end|>"]), rendered(text)).status == "ok"
+    found = tokens.markers(Tokens(["<|user|>"]), rendered(text))
     assert found.status == "fail"
     assert "<|end|> is no token" in found.message
     assert "7 pieces (< | e n d | >)" in found.message
-    assert preflight.markers(Tokens([]), rendered("[INST] q [/INST]")).status == "warn"
-    assert (
-        preflight.markers(Tokens([]), rendered("what is <|x|>?", question="what is <|x|>?")).status == "warn"
-    )
+    assert tokens.markers(Tokens([]), rendered("[INST] q [/INST]")).status == "warn"
+    assert tokens.markers(Tokens([]), rendered("what is <|x|>?", question="what is <|x|>?")).status == "warn"
 
 
 def test_a_doubled_or_missing_begin_token() -> None:
     begin = ord("^")
-    assert preflight.begin_token(Tokens([], begin), "^^U: q").status == "fail"
-    assert preflight.begin_token(Tokens([], begin), "^U: q").status == "ok"
-    assert preflight.begin_token(Tokens([], begin, adds=True), "U: q").status == "warn"
-    assert preflight.begin_token(Tokens([], None), "U: q").status == "ok"
+    assert tokens.begin_token(Tokens([], begin), "^^U: q").status == "fail"
+    assert tokens.begin_token(Tokens([], begin), "^U: q").status == "ok"
+    assert tokens.begin_token(Tokens([], begin, adds=True), "U: q").status == "warn"
+    assert tokens.begin_token(Tokens([], None), "U: q").status == "ok"
 
 
 def test_a_template_without_a_cue() -> None:
-    assert preflight.cue(Tokens([]), rendered("U: q\nA:")).status == "ok"
-    assert preflight.cue(Tokens([], cue=""), rendered("U: q\n")).status == "warn"
+    assert tokens.cue(Tokens([]), rendered("U: q\nA:")).status == "ok"
+    assert tokens.cue(Tokens([], cue=""), rendered("U: q\n")).status == "warn"
 
 
 def test_padding_vocabulary_and_context() -> None:
     right = Tokens([])
     right.padding_side = "right"
-    assert preflight.padding(right).status == "fail"
+    assert tokens.padding(right).status == "fail"
     none = Tokens([])
     none.pad_token_id = None
-    assert preflight.padding(none).status == "fail"
-    assert preflight.vocabulary(101, 100).status == "fail"
-    assert preflight.vocabulary(100, 128).status == "ok"
-    assert preflight.context_window(rendered("q", length=90), 10, 100).status == "ok"
-    long = preflight.context_window(rendered("q", length=91), 10, 100)
+    assert tokens.padding(none).status == "fail"
+    assert tokens.vocabulary(101, 100).status == "fail"
+    assert tokens.vocabulary(100, 128).status == "ok"
+    assert sizes.context_window(rendered("q", length=90), 10, 100).status == "ok"
+    long = sizes.context_window(rendered("q", length=91), 10, 100)
     assert long.status == "fail"
     assert "s-1 needs 101 tokens" in long.message
 
 
 def test_memory_and_disk() -> None:
     gib = 1 << 30
-    assert [preflight.memory(w * gib, 10 * gib).status for w in (1, 9, 11)] == ["ok", "warn", "fail"]
-    assert preflight.memory(None, gib).status == "ok"
-    assert [preflight.disk(f).status for f in (gib * 2, gib // 2, 1 << 20)] == ["ok", "warn", "fail"]
+    assert [sizes.memory(w * gib, 10 * gib).status for w in (1, 9, 11)] == ["ok", "warn", "fail"]
+    assert sizes.memory(None, gib).status == "ok"
+    assert [host.disk(f).status for f in (gib * 2, gib // 2, 1 << 20)] == ["ok", "warn", "fail"]
 
 
 def test_few_samples_are_warned_of_with_the_band_to_expect() -> None:
-    few = preflight.sample_size(30)
+    few = formats.sample_size(30)
     assert few.status == "warn"
     assert "±18 points" in few.message
-    assert preflight.sample_size(100).status == "ok"
+    assert formats.sample_size(100).status == "ok"
 
 
 def test_a_format_that_is_asked_for_but_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WordProblems, "format", AnswerFormat("End with ####", "#### {}", ("boxed",)))
-    assert preflight.answer_format(WordProblems()).status == "fail"
+    format = AnswerFormat("End with ####", "#### {}", ("boxed",))
+    monkeypatch.setattr(WordProblems, "asks_for", lambda *_: format)
+    assert formats.answer_format(WordProblems(), TaskSpec(name="word_problems")).status == "fail"
 
 
 def test_a_template_that_drops_the_question() -> None:
-    task = WordProblems()
-    assert preflight.asked(task, rendered(f"q {task.format.instruction}")).status == "ok"
-    dropped = preflight.asked(task, rendered("U: hello", question="How many?"))
+    task, spec = WordProblems(), TaskSpec(name="word_problems")
+    asked = f"q {task.answer_format(spec).instruction}"
+    assert sizes.asked(task, spec, rendered(asked)).status == "ok"
+    dropped = sizes.asked(task, spec, rendered("U: hello", question="How many?"))
     assert dropped.status == "fail"
     assert "s-1 lacks 'How many?'" in dropped.message
 
 
 def test_missing_packages_name_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preflight.ENGINE_NEEDS, "transformers", ("no_such_package>=1",))
-    found = preflight.packages("transformers")
+    monkeypatch.setitem(ENGINE_NEEDS, "transformers", ("no_such_package>=1",))
+    found = host.packages("transformers")
     assert found.status == "fail"
     assert "pip install 'no_such_package>=1'" in found.message
 

@@ -1,0 +1,74 @@
+"""Grading again: nothing flips by itself, and what flips says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpusess.analysis.regrade import regrade, task_spec
+from remote_agent import protocol
+from remote_agent.protocol import TaskSpec
+from remote_agent.tasks.base import Sample, result_fields
+from remote_agent.tasks.word_problems import WordProblems
+
+COMPLETIONS = [
+    ("so\n#### 18", "18"),
+    ("\\boxed{18} but\n#### 17", "18"),
+    ("the answer is 18", "18"),
+    ("18 or 19", "18"),
+    ("nothing", "18"),
+    ("", "18"),
+]
+PLANNED = {"task": "word_problems", "headline": "hashes"}
+
+
+def recorded(spec: TaskSpec | None = None) -> list[dict[str, Any]]:
+    """Results as the worker writes them."""
+    task, spec = WordProblems(), spec or TaskSpec(name="word_problems")
+    rows = []
+    for number, (completion, gold) in enumerate(COMPLETIONS):
+        sample = Sample(f"s{number}", "?", gold)
+        grade = task.grade(sample, completion, "stop", spec)
+        fields = result_fields(sample, grade)
+        result = protocol.Result(
+            **fields, task=task.name, completion=completion, prompt_sha="p", tokens_in=1, tokens_out=1,
+            finish="stop", seconds=0.1,
+        )  # fmt: skip
+        rows.append(protocol.payload(result))
+    return rows
+
+
+def test_the_same_grader_flips_nothing() -> None:
+    found, rows = regrade(recorded(), task_spec(PLANNED, [], None))
+    assert (found.total, found.same, found.flips) == (len(COMPLETIONS), len(COMPLETIONS), [])
+    assert [row["before"] for row in rows] == [None] * len(COMPLETIONS)
+
+
+def test_another_headline_shows_which_verdicts_flip_and_why() -> None:
+    found, rows = regrade(recorded(), task_spec(PLANNED, [], "boxed"))
+    (flip,) = found.flips
+    assert (flip.sample, flip.before.verdict, flip.after.verdict) == ("s1", "wrong", "right")
+    assert flip.why == "'17' by hashes before, '18' by boxed now"
+    assert found.moves == {("wrong", "right"): 1}
+    assert found.paired is not None
+    assert (found.paired.gained, found.paired.lost) == (1, 0)
+    assert rows[1]["before"] == "wrong"
+
+
+def test_fewer_rules_leave_answers_unread() -> None:
+    found, _ = regrade(recorded(), task_spec(PLANNED, ["hashes"], None))
+    assert found.moves[("right", "unparsed")] == 1
+    assert {flip.after.reason for flip in found.flips} == {"unparsed"}
+
+
+def test_the_verdicts_of_a_recorded_spec_are_those_of_the_run() -> None:
+    spec = TaskSpec(name="word_problems", extractors=["boxed", "last_number"])
+    planned = {**PLANNED, "order": {"task": spec.model_dump(mode="json")}}
+    found, _ = regrade(recorded(spec), task_spec(planned, [], None))
+    assert found.flips == []
+
+
+def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"no rule 'boxd' for its answers; rules: hashes, boxed"):
+        task_spec(PLANNED, ["boxd"], None)
