@@ -20,13 +20,20 @@ class Row:
     """The peer's name."""
     more_is_better: bool = False
     digits: int = 2
+    times: float | None = None
+    """How many times better than the other ours is to be; the ratio then says how many times it is."""
 
     @property
     def ratio(self) -> float:
-        return self.ours / self.other if self.other else float("inf")
+        above, below = self.ours, self.other
+        if self.times is not None and not self.more_is_better:
+            above, below = below, above
+        return above / below if below else float("inf")
 
     @property
     def ok(self) -> bool:
+        if self.times is not None:
+            return self.ratio >= self.times
         return self.ratio >= 1.0 if self.more_is_better else self.ratio <= 1.0
 
     @property
@@ -37,7 +44,9 @@ class Row:
         return "ok" if self.ok else "short"
 
     def cells(self) -> tuple[str, ...]:
-        goal = "-" if self.against == "recorded" else f"{'>=' if self.more_is_better else '<='} 1.0"
+        better = self.more_is_better or self.times is not None
+        goal = f"{'>=' if better else '<='} {1.0 if self.times is None else self.times}"
+        goal = "-" if self.against == "recorded" else goal
         other = f"{self.who or self.against} {self._value(self.other)}"
         return (self.name, self._value(self.ours), other, f"{self.ratio:.2f}x", goal, self.verdict)
 

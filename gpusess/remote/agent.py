@@ -4,7 +4,7 @@ On the instance everything lies below `~/.gpusess`:
 
     agents/<id>.pyz   the agent, one file a build
     envs/<id>/        environments that the bootstrap made
-    blobs/<id>/       code, models and data, one folder a content
+    blobs/<id>/       code, models and data, one folder a content; sync/ says what they are
     sessions/<id>/    a session's folder: links into blobs
     runs/<run>/       a run's order, journals and logs
 """
@@ -20,7 +20,9 @@ from typing import Any
 from gpusess.errors import CommandFailed, RemoteError
 from gpusess.remote.keys import printable
 from gpusess.remote.package import build
+from gpusess.remote.pool import Pool
 from gpusess.remote.ssh import Connection
+from remote_agent.files import CHECKPOINTS
 from remote_agent.registry import BASE_NEEDS, ENGINE_NEEDS
 
 ROOT = ".gpusess"
@@ -123,20 +125,9 @@ class Agent:
 
     # --- content ---
 
-    async def put(self, place: str, unpack_args: list[str], stream: Iterable[bytes]) -> bool:
-        """Bring a tar stream to `place` unless that content is there; True where it was sent."""
-        found = await self._connection.run(f"test -e {shlex.quote(place)}", timeout=COMMAND_LIMIT)
-        if found.exit_status == 0:
-            return False
-        await self._connection.upload(stream, self.command("unpack", *unpack_args))
-        return True
-
-    async def link(self, target: str, place: str) -> None:
-        """Make `place` a link to `target` (both relative to the home folder), replacing an older link."""
-        source, at = shlex.quote(target), shlex.quote(place)
-        await self._connection.check(
-            f'mkdir -p "$(dirname {at})" && ln -sfn "$HOME"/{source} {at}', timeout=COMMAND_LIMIT
-        )
+    def channels(self) -> Pool:
+        """Channels for syncing, to be used as a context. With the environment's Python, once it is chosen."""
+        return Pool(self._connection, self.command("sync"))
 
     async def script(self, folder: str, env: dict[str, str], lines: Iterable[str]) -> tuple[int, str]:
         """Run shell lines in a folder up to the first that fails; the exit status and what they printed.
@@ -165,6 +156,11 @@ class Agent:
         facts = await self.ask("status", run_folder(run))
         return facts["supervisor"], facts["lengths"]
 
+    async def has_checkpoints(self, run: str) -> bool:
+        """Whether the run has a folder for checkpoints."""
+        place = shlex.quote(f"{run_folder(run)}/{CHECKPOINTS}")
+        return (await self._connection.run(f"test -d {place}", timeout=COMMAND_LIMIT)).exit_status == 0
+
     async def put_file(self, run: str, name: str, content: Iterable[bytes]) -> None:
         """Give a new instance what an earlier one had written. Only while nothing there writes that file."""
         path = f"{run_folder(run)}/{name}"
@@ -181,10 +177,6 @@ class Agent:
     async def stop(self, run: str) -> None:
         """End the run's supervisor and worker; returns when both are gone."""
         await self.ask("stop", run_folder(run))
-
-
-def blob(content_id: str) -> str:
-    return f"{ROOT}/blobs/{content_id}"
 
 
 def session_folder(session: str) -> str:

@@ -10,12 +10,10 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import asyncssh
 
 from gpusess.errors import CommandFailed, RemoteError, SyncError, Unreachable
 from gpusess.remote.agent import Agent, run_folder
@@ -23,8 +21,8 @@ from gpusess.remote.keys import printable
 from gpusess.remote.ssh import Connection, RemoteProcess
 from remote_agent.follow import JOURNALS, LOGS, tail_sha
 
-SILENCE_LIMIT = 15.0
-"""Seconds without a frame after which the link counts as dead; the agent pings every 3 s."""
+SILENCE_LIMIT = 14.0
+"""Seconds without a byte after which the link counts as dead; the agent pings every 3 s."""
 FRAME_LIMIT = 1 << 20
 
 
@@ -48,7 +46,7 @@ class Mirror:
         files = {name: {"offset": self.length(name), "sha": self._sha(name)} for name in self._fds}
         return json.dumps({"files": files}).encode() + b"\n"
 
-    def append(self, name: str, offset: int, data: bytes) -> None:
+    def append(self, name: str, offset: int, data: bytes | bytearray) -> None:
         """Append what begins at `offset`; refuses anything that would not make an identical copy."""
         if name not in self._fds:
             raise SyncError(f"the instance sent a file that was not asked for: {printable(name, 80)}")
@@ -81,8 +79,15 @@ class Mirror:
     def cut_partial_lines(self, names: Iterable[str] = JOURNALS) -> None:
         """Drop what a broken link left of a line, before these files go to a new instance."""
         for name in names:
-            content = (self.folder / name).read_bytes()
-            os.ftruncate(self._fds[name], content.rfind(b"\n") + 1)
+            os.ftruncate(self._fds[name], _last_line_end(self._fds[name]))
+
+    def content(self, name: str) -> Iterator[bytes]:
+        """A file's bytes as they are now, piece by piece."""
+        end, at = self.length(name), 0
+        while at < end:
+            piece = os.pread(self._fds[name], min(FRAME_LIMIT, end - at), at)
+            at += len(piece)
+            yield piece
 
     def close(self) -> None:
         for fd in self._fds.values():
@@ -96,16 +101,34 @@ class Mirror:
         return tail_sha(self.folder / name, self.length(name))
 
     @staticmethod
-    def _write(fd: int, data: bytes) -> None:
+    def _write(fd: int, data: bytes | bytearray) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
 
 
+def _last_line_end(fd: int) -> int:
+    """The offset behind the last newline; 0 where there is none."""
+    end = os.fstat(fd).st_size
+    while end:
+        start = max(0, end - FRAME_LIMIT)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
 async def follow(
-    connection: Connection, agent: Agent, run: str, mirror: Mirror, on_bytes: Callable[[], None]
+    connection: Connection,
+    agent: Agent,
+    run: str,
+    mirror: Mirror,
+    on_bytes: Callable[[], None],
+    on_checkpoints: Callable[[], None] = lambda: None,
 ) -> None:
-    """Append what comes until cancelled; `on_bytes` is called after each frame.
+    """Append what comes until cancelled; `on_bytes` is called after each frame, `on_checkpoints` when the
+    run's checkpoints are others than before, and at the beginning where there are any.
 
     Raises Unreachable when the link breaks or is silent for too long, Diverged, SyncError.
     """
@@ -118,6 +141,8 @@ async def follow(
                 data = await _body(process, header)
                 mirror.append(header["f"], header["o"], data)
                 on_bytes()
+            elif "checkpoints" in header:
+                on_checkpoints()
             elif header.get("error") == "diverged":
                 raise Diverged(printable(str(header.get("message", "")), 300))
 
@@ -128,8 +153,6 @@ async def _header(process: RemoteProcess) -> dict[str, Any]:
             line = await process.stdout.readline()
     except TimeoutError:
         raise Unreachable(f"nothing was heard for {SILENCE_LIMIT:g} s") from None
-    except (OSError, asyncssh.Error) as exc:
-        raise Unreachable(f"the link broke: {printable(str(exc))}") from exc
     if not line.endswith(b"\n"):
         raise await _ended(process)
     try:
@@ -148,14 +171,19 @@ async def _ended(process: RemoteProcess) -> RemoteError:
     return Unreachable(f"the stream ended{': ' + said if said else ''}")
 
 
-async def _body(process: RemoteProcess, header: dict[str, Any]) -> bytes:
+async def _body(process: RemoteProcess, header: dict[str, Any]) -> bytearray:
     size = header.get("n")
     if not isinstance(size, int) or not 0 < size <= FRAME_LIMIT or not isinstance(header.get("o"), int):
         raise SyncError(f"the agent sent a frame that makes no sense: {printable(str(header), 120)}")
+    data = bytearray()
     try:
-        async with asyncio.timeout(SILENCE_LIMIT * 4):
-            return await process.stdout.readexactly(size)
+        while len(data) < size:
+            # Each piece anew: a slow line is not a dead one.
+            async with asyncio.timeout(SILENCE_LIMIT):
+                piece = await process.stdout.read(size - len(data))
+            if not piece:
+                raise Unreachable("the stream ended in the middle of a frame")
+            data += piece
     except TimeoutError:
-        raise Unreachable("the link stalled in the middle of a frame") from None
-    except (asyncio.IncompleteReadError, OSError, asyncssh.Error) as exc:
-        raise Unreachable(f"the link broke: {printable(str(exc))}") from exc
+        raise Unreachable(f"nothing was heard for {SILENCE_LIMIT:g} s in the middle of a frame") from None
+    return data

@@ -5,68 +5,61 @@ orders of the runs. All of it may be done again at any time; what is there alrea
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gpusess import paths
 from gpusess.errors import CommandFailed
-from gpusess.remote.agent import Agent, blob, session_folder
+from gpusess.remote.agent import Agent, session_folder
 from gpusess.remote.keys import printable
+from gpusess.sessions import syncing
 from gpusess.sessions.board import SETUP_LOG
 from gpusess.sessions.context import Context, log
+from gpusess.sessions.expected import expectation
 from gpusess.sessions.store import RunRow
 from gpusess.spec import order_for
-from gpusess.sync import code, files
+from gpusess.sync import code
 from remote_agent.protocol import Order
 
 
 async def prepare(ctx: Context, agent: Agent, secrets: dict[str, str]) -> None:
     """Bring everything there. Raises RemoteError, SyncError."""
     setup = ctx.spec.setup
-    engines = {run.engine.name for run in ctx.spec.runs}
+    engines = {need for run in ctx.spec.runs for need in run.needs}
     ctx.say("looking at the instance's Python")
     facts = await agent.environment(setup.python, setup.requirements, engines)
     ctx.say(f"Python {facts['python']} with {', '.join(facts['packages'])}")
     ctx.store.update(
         ctx.id, options={**ctx.row.options, "python": facts["executable"], "home": facts["home"]}
     )
-    await _send_code(ctx, agent)
-    for push in ctx.spec.sync.push:
-        await _send_files(ctx, agent, push.local(ctx.spec.base), f"{session_folder(ctx.id)}/{push.to}")
+    await _send(ctx, agent)
     await _run_setup(ctx, agent, secrets)
 
 
-async def _send_code(ctx: Context, agent: Agent) -> None:
-    root = ctx.spec.sync.local_code(ctx.spec.base)
-    if root is None:
-        await agent.script(".", {}, [f"mkdir -p {session_folder(ctx.id)}"])
-        return
-    tree = await asyncio.to_thread(code.read_code, root)
-    place = f"{session_folder(ctx.id)}/code"
-    sent = await agent.put(blob(tree.content_id), [blob(tree.content_id)], code.pack(tree))
-    await agent.link(blob(tree.content_id), place)
-    _report(ctx, "code", root, len(tree.entries), tree.bytes, sent, [s.path for s in tree.skipped])
-    if tree.provenance:
-        dirty = " with changes" if tree.provenance.dirty else ""
-        log.info("the code is commit %s%s", tree.provenance.commit or "(none yet)", dirty)
+async def _send(ctx: Context, agent: Agent) -> None:
+    """The spec's code and data."""
+    sync = ctx.spec.sync
+    await agent.script(".", {}, [f"mkdir -p {session_folder(ctx.id)}"])
+    pushes = [(push.local(ctx.spec.base), push.to) for push in sync.push]
+    root = sync.local_code(ctx.spec.base)
+    provenance = asyncio.create_task(asyncio.to_thread(code.read_provenance, root)) if root else None
+    async with agent.channels() as channels:
+        for source in syncing.sources(ctx.id, root, pushes):
+            done = await syncing.send(ctx.id, source, channels, ctx.say)
+            for line in syncing.skipped_lines(done):
+                log.info("%s: %s", source.name, line)
+            if source.is_code and provenance:
+                syncing.note_code(ctx.folder, done, await provenance)
 
 
-async def _send_files(ctx: Context, agent: Agent, source: Path, place: str) -> str:
-    tree = await asyncio.to_thread(files.read_files, source)
-    target = blob(tree.content_id)
-    sent = await agent.put(target, tree.unpack_args(target), files.pack(tree))
-    await agent.link(target, place)
-    _report(ctx, source.name, source, len(tree.entries), tree.bytes, sent, [s.path for s in tree.skipped])
-    return tree.content_id
-
-
-def _report(
-    ctx: Context, what: str, source: Path, count: int, size: int, sent: bool, skipped: list[str]
-) -> None:
-    verb = "sent" if sent else "already there"
-    ctx.say(f"{what}: {count} files, {size / 1e6:.1f} MB {verb}")
-    if skipped:
-        log.info("left out of %s: %s", source, ", ".join(skipped))
+async def _send_files(ctx: Context, agent: Agent, path: Path, place: str) -> str:
+    async with agent.channels() as channels:
+        done = await syncing.send(ctx.id, syncing.Source(path.name, path, place), channels, ctx.say)
+    for line in syncing.skipped_lines(done):
+        log.info("%s: %s", path.name, line)
+    return done.id
 
 
 async def _run_setup(ctx: Context, agent: Agent, secrets: dict[str, str]) -> None:
@@ -105,17 +98,33 @@ async def give_order(ctx: Context, agent: Agent, run: RunRow) -> Order:
     folder = f"{session_folder(ctx.id)}/needs/{run.name}"
     model = await _send_need(ctx, agent, entry.local_model(base), f"{folder}/model")
     data = await _send_need(ctx, agent, entry.local_data(base), f"{folder}/data")
+    examples = await _send_need(ctx, agent, entry.local_examples(base), f"{folder}/examples")
     recording = await _send_need(ctx, agent, entry.local_recording(base), f"{folder}/recording")
+    rows = await _send_need(ctx, agent, entry.local_training_data(base), f"{folder}/rows")
     order = order_for(
         entry,
         run.id,
         model=f"{home}/{model.place}" if model else entry.remote_model or entry.model,
         model_id=model.identity if model else entry.model,
         data_path=f"{home}/{data.place}" if data else None,
+        examples=f"{home}/{examples.place}" if examples else None,
         recording=f"{home}/{recording.place}" if recording else None,
+        training_data=f"{home}/{rows.place}" if rows else None,
+        expect=expectation(ctx.store, ctx.id, entry.expect),
+        force=bool(ctx.row.options.get("force")),
     )
+    _trace(ctx, run)
     await agent.put_order(run.id, order.model_dump_json(indent=1), session_folder(ctx.id))
     return order
+
+
+def _trace(ctx: Context, run: RunRow) -> None:
+    """Keep beside the run's results which code it has."""
+    facts = ctx.folder / syncing.CODE_FACTS
+    if facts.exists():
+        folder = paths.run_dir(ctx.id, run.id)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(facts, folder / syncing.CODE_FACTS)
 
 
 async def _send_need(ctx: Context, agent: Agent, local: Path | None, place: str) -> _Sent | None:

@@ -10,15 +10,16 @@ import hashlib
 import os
 import stat
 import tempfile
-import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gpusess.errors import SyncError
 from gpusess.sync import git
-from gpusess.sync.tree import CHUNK, Entry, Skipped, content_id, in_order, read_entry, tar
-from remote_agent.unpack import MANIFEST, safe_link
+from gpusess.sync.index import Index
+from gpusess.sync.tree import Entry, Kept, Skipped, content_id, file_entries, in_order
+from remote_agent.syncing.names import safe_link
 
 IGNORE_FILE = ".gpusessignore"
 DEFAULT_SKIPS = (
@@ -33,8 +34,6 @@ DEFAULT_SKIPS = (
     ".DS_Store",
 )
 """Left out of a folder without git, and listed as skipped."""
-LEVEL = 3
-"""gzip: code is small, and a link is seldom slower than that."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,21 @@ class CodeTree:
     entries: tuple[Entry, ...]
     skipped: tuple[Skipped, ...]
     content_id: str
-    """SHA-256 over paths, modes, sizes, contents and link targets."""
-    provenance: Provenance | None
-    """None without git."""
+    """The id of the entries: paths, modes, sizes, contents and link targets."""
+    index: Index
+    kept: Kept
+    follow = False
+    single = False
 
     @property
     def bytes(self) -> int:
         return sum(entry.size for entry in self.entries)
 
-    @property
-    def folder(self) -> str:
-        """Where it belongs on the instance, relative to the session's folder."""
-        return f"code/{self.content_id[:16]}"
 
-
-def read_code(root: Path) -> CodeTree:
+def read_code(root: Path, index: Index | None = None) -> CodeTree:
     """List and hash what of a folder is to be sent. Takes as long as reading it: call it in a thread.
+
+    `index`: what is known of the folder's files from before; they are not read again.
 
     Raises:
         SyncError: not a folder, nothing in it to send, or git says no.
@@ -79,38 +77,94 @@ def read_code(root: Path) -> CodeTree:
     root = root.resolve()
     if not root.is_dir():
         raise SyncError(f"{root}: not a folder")
-    tracked = git.has_work_tree(root)
-    paths, skipped = _listed_by_git(root) if tracked else _listed_without(root)
-    entries = _entries(root, paths, skipped)
+    index = Index() if index is None else index
+    tracked = True
+    try:
+        paths, skipped = _listed_by_git(root)
+    except git.NoRepository:
+        tracked = False
+        paths, skipped = _listed_without(root)
+    kept = Kept()
+    entries = _entries(root, paths, skipped, index, kept)
     if not entries:
         hint = f"git or {IGNORE_FILE} ignores everything in it" if skipped or tracked else "it is empty"
         raise SyncError(f"{root}: holds no code to send", hint)
     ordered = in_order(entries)
     notes = tuple(sorted(skipped, key=lambda item: item.path))
-    return CodeTree(root, ordered, notes, content_id(ordered), _provenance(root) if tracked else None)
+    return CodeTree(root, ordered, notes, content_id(ordered), index, kept)
 
 
-def pack(tree: CodeTree) -> Iterator[bytes]:
-    """The compressed tar stream for `unpack`: equal trees give equal bytes.
-
-    Raises:
-        SyncError: a file changed since `read_code`. The other side then keeps nothing.
-    """
-    press = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
-    waiting = bytearray()
-    for block in tar(tree.root, tree.entries):
-        waiting += press.compress(block)
-        if len(waiting) >= CHUNK:
-            yield bytes(waiting)
-            waiting.clear()
-    yield bytes(waiting) + press.flush()
+def read_provenance(root: Path) -> Provenance | None:
+    """Which code a folder holds; None without git. Raises SyncError: git says no."""
+    try:
+        found = git.lines(root, "status", "--porcelain=v2", "--branch", "-z", "--", ".")
+    except git.NoRepository:
+        return None
+    commit = next(line.removeprefix("# branch.oid ") for line in found if line.startswith("# branch.oid "))
+    dirty = any(not line.startswith("#") for line in found)
+    if commit == "(initial)":
+        return Provenance(None, dirty, None)
+    digest = hashlib.sha256()
+    length = 0
+    if dirty:
+        diff = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--", ".")
+        for block in git.stream(root, *diff):
+            digest.update(block)
+            length += len(block)
+    return Provenance(commit, dirty, digest.hexdigest() if length else None)
 
 
 def _listed_by_git(root: Path) -> tuple[set[str], list[Skipped]]:
+    """What git tracks or would, and the folders that hold nothing at all (git names them with a `/`)."""
+    calls = (("--cached", "--others"), ("--others", "--directory"))
+    with ThreadPoolExecutor(len(calls)) as pool:
+        listed, folders = pool.map(
+            lambda call: git.lines(root, "ls-files", "-z", *call, "--exclude-standard"), calls
+        )
+    paths = set(listed) | _bare_folders(root, listed, folders)
+    if not _has_ignore_file(root, paths):
+        return paths, []
     ours = f"--exclude-per-directory={IGNORE_FILE}"
-    paths = set(git.lines(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"))
     ignored = paths & set(git.lines(root, "ls-files", "-z", "--cached", "--others", "--ignored", ours))
     return paths - ignored, [Skipped(path, IGNORE_FILE) for path in sorted(ignored)]
+
+
+def _has_ignore_file(root: Path, paths: set[str]) -> bool:
+    folders = {path.rpartition("/")[0] for path in paths}
+    return any(os.path.lexists(f"{root}/{folder}/{IGNORE_FILE}") for folder in folders)
+
+
+def _bare_folders(root: Path, files: list[str], folders: list[str]) -> set[str]:
+    """The innermost folders that hold no file, with a `/`: `folders` are those that git has nothing of."""
+    parents = {parent for path in files for parent in _parents(path)}
+    found: set[str] = set()
+    waiting = [name for name in folders if name.endswith("/")]
+    while waiting:
+        folder = waiting.pop()
+        if folder in parents:
+            with os.scandir(root / folder) as entries:
+                waiting += [f"{folder}{e.name}/" for e in entries if e.is_dir(follow_symlinks=False)]
+        elif leaves := _leaves(root, folder):
+            found.update(leaves)
+    return found
+
+
+def _parents(path: str) -> Iterator[str]:
+    at = path.rfind("/")
+    while at > 0:
+        yield path[: at + 1]
+        at = path.rfind("/", 0, at)
+
+
+def _leaves(root: Path, folder: str) -> list[str] | None:
+    """The innermost folders below one that holds no file; None where it holds one."""
+    leaves: list[str] = []
+    for place, inner, names in os.walk(root / folder):
+        if names or any(Path(place, name).is_symlink() for name in inner):
+            return None
+        if not inner:
+            leaves.append(f"{os.path.relpath(place, root)}/")
+    return leaves
 
 
 def _listed_without(root: Path) -> tuple[set[str], list[Skipped]]:
@@ -121,44 +175,58 @@ def _listed_without(root: Path) -> tuple[set[str], list[Skipped]]:
     with tempfile.TemporaryDirectory(prefix="gpusess-") as folder:
         empty = Path(folder)
         git.lines(empty, "init", "--quiet", "--bare")
-        paths = set(git.lines(root, "ls-files", "-z", "--others", ours, *defaults, empty=empty))
+        listing = ("ls-files", "-z", "--others", ours, *defaults)
+        files = git.lines(root, *listing, empty=empty)
+        folders = git.lines(root, *listing, "--directory", empty=empty)
         by_default = set(git.lines(root, *ignored, *defaults, empty=empty))
         by_file = set(git.lines(root, *ignored, ours, empty=empty)) - by_default
     skipped = [Skipped(path, "left out by default") for path in by_default]
+    paths = set(files) | _bare_folders(root, files, folders)
     return paths, skipped + [Skipped(path, IGNORE_FILE) for path in by_file]
 
 
-def _entries(root: Path, paths: set[str], skipped: list[Skipped]) -> list[Entry]:
-    entries = []
+def _entries(root: Path, paths: set[str], skipped: list[Skipped], index: Index, kept: Kept) -> list[Entry]:
+    entries: list[Entry] = []
+    files: list[tuple[str, os.stat_result]] = []
     parents: dict[str, bool] = {}
     for path in sorted(paths):
         if _below_link(root, path, parents):
             continue  # deleted, as far as git is concerned: the folder has become a link
-        found = _entry(root, path)
-        if isinstance(found, Entry):
+        found = _look(root, path)
+        if isinstance(found, os.stat_result):
+            files.append((path, found))
+        elif isinstance(found, Entry):
             entries.append(found)
         elif found is not None:
             skipped.append(found)
-    return entries
-
-
-def _entry(root: Path, path: str) -> Entry | Skipped | None:
-    """None: deleted since git listed it."""
-    place = root / path
     try:
-        mode = place.lstat().st_mode
-        if stat.S_ISLNK(mode):
+        return entries + file_entries(root, files, index, kept, follow=False, defer=False)
+    except FileNotFoundError as error:
+        raise SyncError(f"{error.filename}: vanished while it was read", "start the sync again") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SyncError(f"{error.filename or root}: cannot be read: {reason}") from None
+
+
+def _look(root: Path, path: str) -> os.stat_result | Entry | Skipped | None:
+    """A file as its stat, anything else as what becomes of it; None: deleted since git listed it."""
+    place = f"{root}/{path}"
+    try:
+        found = os.lstat(place)
+        if stat.S_ISREG(found.st_mode):
+            return found
+        if stat.S_ISLNK(found.st_mode):
             # Not Path.readlink: it would tidy the target up, and the id is over what is there.
             return _link(path, os.readlink(place))  # noqa: PTH115
-        if stat.S_ISREG(mode):
-            return Skipped(path, "a reserved name") if path == MANIFEST else read_entry(root, path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise SyncError(f"{place}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if stat.S_ISDIR(mode):
-        return Skipped(path, "a repository of its own (submodule); its files are not sent")
-    return Skipped(path, "neither a file nor a link")
+    if not stat.S_ISDIR(found.st_mode):
+        return Skipped(path, "neither a file nor a link")
+    if path.endswith("/") and _leaves(root, path):
+        return Entry(path.rstrip("/"), "folder", 0, "")
+    return Skipped(path, "a repository of its own (submodule); its files are not sent")
 
 
 def _link(path: str, target: str) -> Entry | Skipped:
@@ -168,24 +236,8 @@ def _link(path: str, target: str) -> Entry | Skipped:
 
 
 def _below_link(root: Path, path: str, known: dict[str, bool]) -> bool:
-    for parent in PurePosixPath(path).parents:
-        name = str(parent)
-        if name not in known:
-            known[name] = name != "." and (root / name).is_symlink()
-        if known[name]:
-            return True
-    return False
-
-
-def _provenance(root: Path) -> Provenance:
-    commit = git.commit(root)
-    dirty = any(git.lines(root, "status", "--porcelain", "-z", "--", "."))
-    if commit is None:
-        return Provenance(None, dirty, None)
-    digest = hashlib.sha256()
-    length = 0
-    diff = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--", ".")
-    for block in git.stream(root, *diff):
-        digest.update(block)
-        length += len(block)
-    return Provenance(commit, dirty, digest.hexdigest() if length else None)
+    parent = path.rstrip("/").rpartition("/")[0]
+    if parent not in known:
+        below = bool(parent) and _below_link(root, parent, known)
+        known[parent] = below or (bool(parent) and (root / parent).is_symlink())
+    return known[parent]

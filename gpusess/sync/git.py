@@ -10,44 +10,25 @@ from pathlib import Path
 
 from gpusess.errors import SyncError
 
-_NO_REPOSITORY = "not a git repository"
+_NO_REPOSITORY = ("not a git repository", "must be run in a work tree")
 
 
-def has_work_tree(root: Path) -> bool:
-    """Whether the folder is (part of) a work tree.
-
-    Raises:
-        SyncError: git is not installed, or refuses the folder (another owner's repository).
-    """
-    try:
-        return _output(root, "rev-parse", "--is-inside-work-tree").strip() == b"true"
-    except SyncError as error:
-        if _NO_REPOSITORY in error.message:
-            return False
-        raise
-
-
-def commit(root: Path) -> str | None:
-    """The commit that is checked out, or None before the first one."""
-    names = _output(root, "rev-parse", "--verify", "--quiet", "HEAD", allowed=(0, 1))
-    return names.decode().strip() or None
+class NoRepository(SyncError):
+    """The folder is not (part of) a git work tree."""
 
 
 def lines(root: Path, *args: str, empty: Path | None = None) -> list[str]:
     """The NUL-separated names that a call prints. `empty`: a bare repository to use, not the folder's."""
     where = () if empty is None else (f"--git-dir={empty}", f"--work-tree={root}")
-    return [os.fsdecode(name) for name in _output(root, *where, *args).split(b"\0") if name]
+    return [os.fsdecode(name) for name in b"".join(stream(root, *where, *args)).split(b"\0") if name]
 
 
-def _output(root: Path, *args: str, allowed: tuple[int, ...] = (0,)) -> bytes:
-    return b"".join(stream(root, *args, allowed=allowed))
-
-
-def stream(root: Path, *args: str, allowed: tuple[int, ...] = (0,)) -> Iterator[bytes]:
+def stream(root: Path, *args: str) -> Iterator[bytes]:
     """What a call prints, in pieces.
 
     Raises:
-        SyncError: git is not installed, or it ended with a code that is not `allowed`.
+        NoRepository: the folder is in no work tree.
+        SyncError: git is not installed, or says no.
     """
     command = ["git", "-C", str(root), *args]
     # A file takes what git says of errors: a pipe that nobody reads could fill up and stop it.
@@ -62,9 +43,11 @@ def stream(root: Path, *args: str, allowed: tuple[int, ...] = (0,)) -> Iterator[
             assert process.stdout is not None
             while block := process.stdout.read(1 << 16):
                 yield block
-        if process.returncode not in allowed:
+        if process.returncode:
             errors.seek(0)
             words = errors.read(2000).decode(errors="replace").strip()
+            if any(phrase in words for phrase in _NO_REPOSITORY):
+                raise NoRepository(f"{root}: not a git repository")
             raise SyncError(f"git {args[0]} in {root}: {' '.join(words.split()) or 'failed'}")
 
 

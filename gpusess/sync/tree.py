@@ -1,40 +1,41 @@
-"""What is common to everything that is sent: entries, the id that is their content, and the tar stream.
+"""What is common to everything that is sent: its entries, the id that is their content, how a file is read.
 
-The stream is deterministic and needs little memory; a file that changes while it is read ends it with an
-error, so that what arrives is what the id says. How entries are chosen is `code.py`'s and `files.py`'s part.
+How entries are chosen is `code.py`'s and `files.py`'s part, how they are sent `push.py`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import stat
-import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gpusess.errors import SyncError
-from remote_agent.unpack import MANIFEST
+from gpusess.sync.index import Index
+from remote_agent.syncing import blocks
+from remote_agent.syncing.rows import LARGE, tree_id
 
-CHUNK = 1024 * 1024
-"""Bytes that are read at once."""
+THREADS = 4
+PORTION = 100
+"""Files that a thread hashes in a row: starting one costs more than a small file."""
+KEPT = 64 << 20
+"""Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or link of a tree."""
+class Entry(NamedTuple):
+    """A file, link or empty folder of a tree: a row of what both sides speak of."""
 
     path: str
     """Relative, with `/`; bytes that are not UTF-8 as surrogates."""
-    mode: Literal["file", "exec", "link"]
+    mode: Literal["file", "exec", "link", "folder"]
     size: int
-    """Bytes; 0 for a link."""
+    """Bytes; 0 for a link or folder."""
     content: str
-    """SHA-256 (hex) of a file, the target of a link."""
+    """The identity of a file (hex), the target of a link. Empty: a large file, hashed as it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,87 +46,122 @@ class Skipped:
     reason: str
 
 
-def manifest(entries: Iterable[Entry]) -> bytes:
-    """The entries as canonical JSON. Its SHA-256 is the id of the tree."""
-    rows = [[entry.path, entry.mode, entry.size, entry.content] for entry in entries]
-    return json.dumps(rows, separators=(",", ":")).encode()
+class Changed(SyncError):
+    """A file is not what it was when the tree was read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path}: changed while it was being sent", "start the sync again when nothing writes to it"
+        )
 
 
 def content_id(entries: Iterable[Entry]) -> str:
     """The id (hex): it changes if and only if a path, a mode, a file's bytes or a link's target does."""
-    return hashlib.sha256(manifest(entries)).hexdigest()
+    return tree_id(entries)
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: os.fsencode(entry.path)))
 
 
-def read_entry(root: Path, path: str, *, follow: bool = False) -> Entry:
-    """Hash a regular file. Safe to call from many threads: hashing lets the others run.
+class Kept:
+    """The bytes of small files that were read for their hashes, for the sending that follows; bounded."""
 
-    `follow`: where `path` is a link, its file is what counts.
+    def __init__(self, room: int = KEPT) -> None:
+        self._room = room
+        self._data: dict[str, bytes] = {}
 
-    Raises:
-        OSError: it cannot be read, or is a link although `follow` is off.
+    def put(self, path: str, data: bytes) -> None:
+        if len(data) <= self._room:
+            self._room -= len(data)
+            self._data[path] = data
+
+    def take(self, path: str) -> bytes | None:
+        return self._data.pop(path, None)
+
+
+def file_entries(
+    root: Path,
+    files: Sequence[tuple[str, os.stat_result]],
+    index: Index,
+    kept: Kept,
+    *,
+    follow: bool,
+    defer: bool,
+) -> list[Entry]:
+    """Entries of regular files; those that the index does not know are hashed.
+
+    `follow`: where a path is a link, its file is what counts. `defer`: a large file that is not known gets no
+    identity yet. Raises OSError.
     """
-    digest = hashlib.sha256()
-    size = 0
-    with _open(root / path, follow) as file:
-        mode = os.fstat(file.fileno()).st_mode
-        while block := file.read(CHUNK):
-            digest.update(block)
-            size += len(block)
-    return Entry(path, "exec" if mode & stat.S_IXUSR else "file", size, digest.hexdigest())
+    entries: list[Entry] = []
+    unknown: list[int] = []
+    for path, found in files:
+        mode: Literal["file", "exec"] = "exec" if found.st_mode & stat.S_IXUSR else "file"
+        content = index.content(path, found)
+        if content is None and not (defer and found.st_size >= LARGE):
+            unknown.append(len(entries))
+        entries.append(Entry(path, mode, found.st_size, content or ""))
+
+    def some(numbers: Sequence[int]) -> None:
+        for number in numbers:
+            entry = entries[number]
+            size, content, data = _hash(root, entry.path, index, follow)
+            kept.put(entry.path, data)
+            entries[number] = entry._replace(size=size, content=content)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(some, [unknown[at : at + PORTION] for at in range(0, len(unknown), PORTION)]))
+    return entries
 
 
-def _open(path: Path, follow: bool) -> FileIO:
-    # O_NONBLOCK: a pipe that took the file's place must not make the program wait for ever.
-    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
-    return FileIO(os.open(path, flags), "rb")
-
-
-def tar(root: Path, entries: Iterable[Entry], *, follow: bool = False) -> Iterator[bytes]:
-    """The tar stream of a tree: the manifest, then each file. Links stand in the manifest only.
-
-    Raises:
-        SyncError: a file is not what its entry says (any more).
-    """
-    entries = tuple(entries)
-    head = manifest(entries)
-    yield _header(MANIFEST, len(head), 0o644) + _padded(head)
-    for entry in entries:
-        if entry.mode != "link":
-            yield _header(entry.path, entry.size, 0o755 if entry.mode == "exec" else 0o644)
-            yield from _content(root, entry, follow)
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _content(root: Path, entry: Entry, follow: bool) -> Iterator[bytes]:
-    digest = hashlib.sha256()
-    left = entry.size
+def hash_entry(root: Path, entry: Entry, index: Index) -> Entry:
+    """An entry with its identity; links are followed. Raises SyncError."""
     try:
-        with _open(root / entry.path, follow) as file:
-            while left and (block := file.read(min(CHUNK, left))):
-                digest.update(block)
-                left -= len(block)
-                yield block
-            more = file.read(1)
+        size, content, _ = _hash(root, entry.path, index, follow=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise SyncError(f"{entry.path}: cannot be read any more: {reason}", "start the sync again") from None
-    if left or more or digest.hexdigest() != entry.content:
-        message = f"{entry.path}: changed while it was being sent; nothing of this stream will be used"
-        raise SyncError(message, "start the sync again when nothing writes to it")
-    yield bytes(-entry.size % tarfile.BLOCKSIZE)
+        raise SyncError(f"{root / entry.path}: cannot be read: {(error.strerror or '').lower()}") from None
+    return entry._replace(size=size, content=content)
 
 
-def _header(path: str, size: int, mode: int) -> bytes:
-    # Time, owner and group stay 0: they are no part of the content.
-    info = tarfile.TarInfo(path)
-    info.size = size
-    info.mode = mode
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+def _hash(root: Path, path: str, index: Index, follow: bool) -> tuple[int, str, bytes]:
+    """Size, identity, and the bytes where they are one block."""
+    data = b""
+    digests = []
+    with opened(f"{root}/{path}", follow) as handle:
+        found = os.fstat(handle)
+        for number in range(blocks.count(found.st_size)):
+            data = blocks.read_block(handle, number, found.st_size)
+            digests.append(blocks.digest(data))
+        content = blocks.identity(digests)
+        index.note(path, found, os.fstat(handle), content)
+    return found.st_size, content, data if len(digests) <= 1 else b""
 
 
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % tarfile.BLOCKSIZE)
+def read_small(root: Path, entry: Entry, kept: Kept, *, follow: bool) -> bytes:
+    """A file's bytes. Raises Changed where they are not what the entry says (any more)."""
+    if entry.size and (data := kept.take(entry.path)):
+        return data
+    try:
+        with opened(f"{root}/{entry.path}", follow) as handle:
+            data = b"".join(
+                blocks.read_block(handle, number, entry.size) for number in range(blocks.count(entry.size))
+            )
+            more = os.pread(handle, 1, entry.size)
+    except OSError:
+        raise Changed(entry.path) from None
+    pieces = (data[start : start + blocks.BLOCK] for start in range(0, len(data), blocks.BLOCK))
+    if len(data) != entry.size or more or blocks.identity(list(map(blocks.digest, pieces))) != entry.content:
+        raise Changed(entry.path)
+    return data
+
+
+@contextmanager
+def opened(path: Path | str, follow: bool) -> Iterator[int]:
+    """A handle for reading. Raises OSError: it is not there, or is a link although `follow` is off."""
+    # O_NONBLOCK: a pipe that took the file's place must not make the program wait for ever.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+    try:
+        yield handle
+    finally:
+        os.close(handle)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gpusess.errors import SyncError
-from gpusess.sync.code import CodeTree, pack, read_code
-from gpusess.sync.tree import Skipped
+from gpusess.sync.code import CodeTree, read_code, read_provenance
+from gpusess.sync.index import Index
+from gpusess.sync.push import push
+from gpusess.sync.tree import Changed, Skipped
 
-from .conftest import git, snapshot, unpacked, write
+from .conftest import Agents, git, snapshot, write
 
 
 def paths(tree: CodeTree) -> list[str]:
@@ -29,7 +32,7 @@ def repo(tmp_path: Path) -> Path:
     return root
 
 
-def test_two_thousand_files_arrive_as_they_were(tmp_path: Path) -> None:
+async def test_two_thousand_files_arrive_as_they_were(tmp_path: Path, agents: Agents) -> None:
     root = write(tmp_path / "big", {f"d{n % 40}/f{n}.txt": f"{n}\n" * (n % 50) for n in range(2000)})
     odd = {
         "with space/a b.txt": "1",
@@ -48,21 +51,19 @@ def test_two_thousand_files_arrive_as_they_were(tmp_path: Path) -> None:
     (root / "d1" / "up").symlink_to("../línea/")
     (root / "folder-link").symlink_to("d2")
     (root / "dangling").symlink_to("./no//where")
+    (root / "empty folder" / "inner").mkdir(parents=True)
+    (root / "d3" / "empty").mkdir()
     git(root, "init")
     git(root, "add", "d0", "d1", "link")
     tree = read_code(root)
-    stream = b"".join(pack(tree))
-    done = unpacked(stream, tmp_path / "dest")
-    assert done.returncode == 0, done.stderr
+    done = await push(tree, ".gpusess/sessions/s/code", agents)
     sent = {name: what for name, what in snapshot(root).items() if not name.startswith(b".git/")}
-    assert len(sent) == 2000 + len(odd) + 6
-    assert snapshot(tmp_path / "dest") == sent
-    assert f'"id": "{tree.content_id}"'.encode() in done.stdout
+    assert len(sent) == 2000 + len(odd) + 8
+    assert snapshot(agents.home / ".gpusess/sessions/s/code") == sent
+    assert (done.id, done.sent_files) == (tree.content_id, 2000 - 40 + len(odd) + 2)
     assert tree.skipped == ()
-    assert (tree.provenance.commit, tree.provenance.dirty) == (None, True)
     # What arrived is a folder without git, and has the same id.
-    assert read_code(tmp_path / "dest").content_id == tree.content_id
-    assert b"".join(pack(read_code(root))) == stream
+    assert read_code(agents.home / ".gpusess/sessions/s/code").content_id == tree.content_id
 
 
 def _swap(root: Path) -> None:
@@ -75,6 +76,8 @@ RELEVANT: dict[str, Callable[[Path], object]] = {
     "content": lambda r: (r / "a.py").write_text("3\n"),
     "contents swapped": _swap,
     "exec bit": lambda r: (r / "a.py").chmod(0o755),
+    "empty folder": lambda r: (r / "void").mkdir(),
+    "empty folder in a new one": lambda r: (r / "a" / "void").mkdir(parents=True),
     "new file": lambda r: (r / "new").write_text(""),
     "deleted": lambda r: (r / "a.py").unlink(),
     "renamed": lambda r: (r / "a.py").rename(r / "c.py"),
@@ -85,7 +88,6 @@ IRRELEVANT: dict[str, Callable[[Path], object]] = {
     "time": lambda r: os.utime(r / "a.py", (0, 0)),
     "other bits": lambda r: (r / "a.py").chmod(0o600),
     "ignored": lambda r: (r / "x.log").write_text("1"),
-    "empty folder": lambda r: (r / "void").mkdir(),
     "staged": lambda r: git(r, "rm", "--cached", "a.py"),
     "commit": lambda r: git(r, "commit", "--allow-empty", "-m", "y"),
     "branch": lambda r: git(r, "checkout", "-b", "other"),
@@ -116,20 +118,25 @@ def test_the_own_ignore_file_holds_for_tracked_files_too(repo: Path) -> None:
 def test_a_folder_of_a_repository_is_sent_alone(repo: Path) -> None:
     tree = read_code(repo / "pkg")
     assert paths(tree) == ["b.py"]
-    assert not tree.provenance.dirty
-    assert len(tree.provenance.commit) == 40
 
 
-def test_provenance(repo: Path) -> None:
-    clean = read_code(repo).provenance
-    assert (clean.dirty, clean.diff) == (False, None)
+def test_provenance(repo: Path, tmp_path: Path) -> None:
+    clean = read_provenance(repo)
+    assert (len(clean.commit), clean.dirty, clean.diff) == (40, False, None)
+    (repo / "new").write_text("")
+    assert read_provenance(repo) == type(clean)(clean.commit, True, None)
     (repo / "a.py").write_text("3\n")
-    one = read_code(repo).provenance
+    one = read_provenance(repo)
     (repo / "a.py").write_text("4\n")
-    two = read_code(repo).provenance
+    two = read_provenance(repo)
     assert one.commit == two.commit == clean.commit
     assert one.dirty
     assert len({None, one.diff, two.diff}) == 3
+    assert read_provenance(repo / "pkg") == clean
+    write(tmp_path / "fresh", {"a": ""})
+    assert read_provenance(tmp_path / "fresh") is None
+    git(tmp_path / "fresh", "init")
+    assert read_provenance(tmp_path / "fresh") == type(clean)(None, True, None)
 
 
 def test_a_surrounding_git_does_not_redirect(
@@ -163,7 +170,6 @@ def test_a_folder_without_git(tmp_path: Path) -> None:
     (root / "leads-out").symlink_to("/etc/passwd")
     os.mkfifo(root / "pipe")
     tree = read_code(root)
-    assert tree.provenance is None
     assert paths(tree) == [".gpusessignore", "a.py", "sub/b"]
     assert tree.skipped == (
         Skipped("__pycache__/", "left out by default"),
@@ -183,11 +189,11 @@ def test_a_repository_inside_is_named(repo: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["longer", "other", "gone", "link"])
-def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path, repo: Path, change: str) -> None:
-    (repo / "a.bin").write_bytes(os.urandom(5_000_000))
+async def test_a_file_that_changes_while_it_is_sent_leaves_nothing(
+    repo: Path, agents: Agents, change: str
+) -> None:
     tree = read_code(repo)
-    stream = pack(tree)
-    sent = [next(stream)]
+    tree.kept._data.clear()  # as where there is more than is kept in memory
     b = repo / "pkg/b.py"
     if change in ("gone", "link"):
         b.rename(repo / "c.py")
@@ -195,11 +201,52 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path, rep
             b.symlink_to("../c.py")
     else:
         b.write_text({"longer": "2\n\n", "other": "3\n"}[change])
-    with pytest.raises(SyncError, match=r"^pkg/b\.py: (changed while|cannot be read any more)"):
-        sent.extend(stream)
-    (tmp_path / "around").mkdir()
-    assert unpacked(b"".join(sent), tmp_path / "around" / "dest").returncode == 1
-    assert list((tmp_path / "around").iterdir()) == []
+    with pytest.raises(Changed, match=r"^pkg/b\.py: changed while it was being sent"):
+        await push(tree, "code", agents)
+    assert not (agents.home / "code").exists()
+    done = await push(read_code(repo), "code", agents)
+    files = {k: v for k, v in snapshot(repo).items() if b".git/" not in k and v[0] != "folder"}
+    assert snapshot(agents.home / "code") == files
+    assert done.changed
+
+
+async def test_what_was_read_is_what_arrives(repo: Path, agents: Agents) -> None:
+    tree = read_code(repo)
+    (repo / "pkg/b.py").write_text("later")
+    await push(tree, "code", agents)
+    assert (agents.home / "code/pkg/b.py").read_text() == "2\n"
+
+
+def test_a_known_file_is_not_read_again_and_a_changed_one_is(repo: Path) -> None:
+    old = time.time() - 10
+    for name in ("a.py", "pkg/b.py"):
+        os.utime(repo / name, (old, old))
+    time.sleep(0.15)
+    tree = read_code(repo, Index.of(repo))
+    tree.index.save()
+    again = Index.of(repo)
+    assert again.content("a.py", (repo / "a.py").stat()) == tree.entries[1].content
+    before = (repo / "a.py").stat()
+    (repo / "a.py").write_text("7\n")
+    os.utime(repo / "a.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert again.content("a.py", (repo / "a.py").stat()) is None
+    assert read_code(repo, Index.of(repo)).content_id == read_code(repo).content_id != tree.content_id
+
+
+def test_a_file_of_this_moment_is_hashed_again(repo: Path) -> None:
+    (repo / "a.py").write_text("5\n")
+    tree = read_code(repo, Index.of(repo))
+    tree.index.save()
+    assert Index.of(repo).content("a.py", (repo / "a.py").stat()) is None
+
+
+def test_a_damaged_index_is_none(repo: Path) -> None:
+    index = Index.of(repo)
+    read_code(repo, index)
+    index._changed = True
+    index.save()
+    index._file.write_bytes(index._file.read_bytes()[:-3])
+    assert Index.of(repo)._known == {}
 
 
 def test_what_holds_no_code(tmp_path: Path) -> None:

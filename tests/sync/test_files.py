@@ -9,63 +9,58 @@ from pathlib import Path
 import pytest
 
 from gpusess.errors import SyncError
-from gpusess.sync.files import pack, read_files
-from gpusess.sync.tree import Skipped
+from gpusess.sync.files import read_files
+from gpusess.sync.push import push
+from gpusess.sync.tree import Changed, Skipped
 
-from .conftest import snapshot, unpacked, write
+from .conftest import Agents, snapshot, write
 
 
-def test_a_hub_cache_arrives_as_files(tmp_path: Path) -> None:
-    write(tmp_path / "blobs", {"1": "weights" * 500_000, "2": ""})
+async def test_a_hub_cache_arrives_as_files(tmp_path: Path, agents: Agents) -> None:
+    write(tmp_path / "blobs", {"1": "weights" * 900_000, "2": ""})
     model = tmp_path / "snapshots" / "main"
     (model / "sub").mkdir(parents=True)
     (model / "model.bin").symlink_to("../../blobs/1")
     (model / "sub" / "empty").symlink_to("../../../blobs/2")
     tree = read_files(model)
-    done = unpacked(b"".join(pack(tree)), tmp_path / "dest", *tree.unpack_args("")[:-1])
-    assert done.returncode == 0, done.stderr
-    assert snapshot(tmp_path / "dest") == {
-        b"model.bin": ("file", b"weights" * 500_000),
+    assert tree.entries[0].content == "", "a large file is hashed as it is sent"
+    done = await push(tree, "m", agents)
+    assert snapshot(agents.home / "m") == {
+        b"model.bin": ("file", b"weights" * 900_000),
         b"sub/empty": ("file", b""),
     }
-    assert tree.bytes == 3_500_000
+    assert tree.bytes == done.bytes == done.sent_bytes == 6_300_000
+    assert agents.bytes_of("block") < 100_000, "text is compressed"
 
 
-def test_what_is_left_out_is_listed(tmp_path: Path) -> None:
+async def test_what_is_left_out_is_listed(tmp_path: Path, agents: Agents) -> None:
     root = write(tmp_path / "m", {"a": "1", "d/b": "2"})
     (root / "empty").mkdir()
     (root / "loop").symlink_to(".")
     (root / "gone").symlink_to("nowhere")
     tree = read_files(root)
-    assert [entry.path for entry in tree.entries] == ["a", "d/b"]
-    assert tree.skipped == (
-        Skipped("empty/", "an empty folder"),
-        Skipped("gone", "a link to nothing"),
-        Skipped("loop", "a link to a folder"),
-    )
+    assert [entry.path for entry in tree.entries] == ["a", "d/b", "empty"]
+    assert tree.skipped == (Skipped("gone", "a link to nothing"), Skipped("loop", "a link to a folder"))
+    assert (await push(tree, "m", agents)).skipped == tree.skipped
+    assert (agents.home / "m/empty").is_dir()
 
 
-def test_one_file(tmp_path: Path) -> None:
+async def test_one_file(tmp_path: Path, agents: Agents) -> None:
     path = write(tmp_path, {"data set.jsonl": "{}\n"}) / "data set.jsonl"
-    tree = read_files(path)
-    assert tree.unpack_args("d") == ["--file", "d"]
-    assert unpacked(b"".join(pack(tree)), tmp_path / "there", "--file").returncode == 0
-    assert (tmp_path / "there").read_text() == "{}\n"
-
-
-def test_equal_trees_are_equal_streams(tmp_path: Path) -> None:
-    trees = [read_files(write(tmp_path / name, {"z": "1", "a/b": "2", "a.b": "3"})) for name in "pq"]
-    os.utime(tmp_path / "p" / "z", (0, 0))
-    assert trees[0].content_id == trees[1].content_id
-    assert b"".join(pack(trees[0])) == b"".join(pack(trees[1]))
+    await push(read_files(path), "there/data set.jsonl", agents)
+    assert (agents.home / "there/data set.jsonl").read_text() == "{}\n"
+    path.write_text("{}\n{}\n")
+    await push(read_files(path), "there/data set.jsonl", agents)
+    assert (agents.home / "there/data set.jsonl").read_text() == "{}\n{}\n"
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "other", "gone", "pipe"])
-def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path, change: str) -> None:
+async def test_a_file_that_changes_before_it_is_sent_leaves_nothing(
+    tmp_path: Path, agents: Agents, change: str
+) -> None:
     root = write(tmp_path / "m", {"a": "x" * 3_000_000, "b": "y" * 100})
     tree = read_files(root)
-    stream = pack(tree)
-    sent = [next(stream), next(stream)]
+    tree.kept._data.clear()
     b = root / "b"
     if change in ("gone", "pipe"):
         b.unlink()
@@ -73,14 +68,10 @@ def test_a_file_that_changes_while_it_is_sent_leaves_nothing(tmp_path: Path, cha
             os.mkfifo(b)
     else:
         b.write_text({"longer": "y" * 101, "shorter": "y" * 99, "other": "y" * 99 + "z"}[change])
-    with pytest.raises(SyncError) as caught:
-        sent.extend(stream)
-    expected = "cannot be read any more" if change == "gone" else "changed while it was being sent"
-    assert caught.value.message.startswith(f"b: {expected}")
+    with pytest.raises(Changed, match=r"^b: changed while it was being sent") as caught:
+        await push(tree, "m", agents)
     assert caught.value.hint
-    (tmp_path / "around").mkdir()
-    assert unpacked(b"".join(sent), tmp_path / "around" / "dest").returncode == 1
-    assert list((tmp_path / "around").iterdir()) == []
+    assert not (agents.home / "m").exists()
 
 
 def test_what_cannot_be_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,146 @@
+"""Large files on loopback, up and down: ours beside scp, ssh and rsync."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.rows import Line, Note, Row, Skipped
+from benchmarks.sync import sides, sshd
+from benchmarks.sync.sides import GCM, Race
+from gpusess.remote.pool import Pool
+from gpusess.sync.files import read_files
+from gpusess.sync.pull import pull_file
+from gpusess.sync.push import push
+
+MIB = 1 << 20
+SHARE_OF_CAT = 0.85
+CHANGED = 0.01
+
+
+def measure(quick: bool) -> Iterator[Line]:
+    """The rows of this group."""
+    if not (sshd.available() and shutil.which("rsync")):
+        yield Skipped("large files", f"{sshd.MISSING}, and rsync")
+        return
+    size, rounds = (256 * MIB, 3) if quick else (1024 * MIB, 5)
+    with sshd.openssh() as server:
+        up, down = asyncio.run(_on_loopback(server, size, rounds))
+        yield from _near_rows(f"{size // MIB} MiB up, loopback", up, size)
+        yield from _near_rows(f"{size // MIB} MiB down, loopback", down, size)
+        changed = asyncio.run(_changed(server, size, rounds))
+    name = f"{size // MIB} MiB, {CHANGED:.0%} of it changed"
+    yield row(name, changed, "rsync --inplace", 2.0)
+    yield Note(changed.note())
+
+
+def _near_rows(name: str, race: Race, size: int) -> Iterator[Line]:
+    yield row(name, race, "scp", 1.4)
+    rate = {side: size / MIB / race.middle(side) for side in race.seconds}
+    yield Row(
+        "  of ssh cat's rate", rate["ours"], rate["ssh cat"], "MiB/s", "peer", "ssh cat, same cipher",
+        more_is_better=True, digits=0, times=SHARE_OF_CAT,
+    )  # fmt: skip
+    yield Note(race.note())
+
+
+def row(name: str, race: Race, peer: str, times: float) -> Row:
+    return Row(name, race.middle("ours"), race.middle(peer), "s", "peer", peer, times=times)
+
+
+def noise(path: Path, size: int) -> Path:
+    """A file that nothing makes smaller, in the page cache."""
+    with path.open("wb") as file:
+        for _ in range(size // MIB):
+            file.write(random.randbytes(MIB))
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where a race's files lie. Each round begins without those that arrive."""
+
+    base: Path
+
+    def clear(self) -> None:
+        for name in ("peer", "home", "at-home"):
+            sides.clear(self.base / name)
+
+
+async def _on_loopback(server: sshd.Server, size: int, rounds: int) -> tuple[Race, Race]:
+    up, down = Race(), Race()
+    with sides.room() as base:
+        room = Room(base)
+        source = noise(base / "model.bin", size)
+        for _ in range(rounds):
+            room.clear()
+            async with sides.ours(server, base / "home") as channels:
+                up.add("ours", await sides.timed(lambda c=channels: send(source, c)))  # type: ignore[misc]
+            sides.same(source, base / "home/model.bin")
+            room.clear()
+            up.add("scp", await sides.ran(sides.scp(server.options(), str(source), f"bench:{base}/peer/x")))
+            room.clear()
+            up.add("ssh cat", await sides.ran(_cat_up(server, source, base / "peer/x")))
+            room.clear()
+            async with sides.ours(server, base / "home") as channels:
+                down.add("ours", await sides.timed(lambda c=channels: fetch(source, base, c)))  # type: ignore[misc]
+            sides.same(source, base / "at-home/x")
+            room.clear()
+            down.add("scp", await sides.ran(sides.scp(server.options(), f"bench:{source}", f"{base}/peer/x")))
+            room.clear()
+            down.add("ssh cat", await sides.ran(_cat_down(server, source, base / "peer/x")))
+    return up, down
+
+
+async def _changed(server: sshd.Server, size: int, rounds: int) -> Race:
+    """An older version is there, on each side its own; ours remembers the blocks of what it has sent."""
+    race = Race()
+    with sides.room() as base:
+        Room(base).clear()
+        source = noise(base / "model.bin", size)
+        shutil.copy(source, base / "peer/x")
+        async with sides.ours(server, base / "home") as channels:
+            await send(source, channels)
+            for _ in range(rounds):
+                with source.open("r+b") as file:
+                    for block in random.sample(range(size // MIB), max(1, int(size // MIB * CHANGED))):
+                        file.seek(block * MIB + 1000)
+                        file.write(random.randbytes(5000))
+                race.add("ours", await sides.timed(lambda: send(source, channels)))
+                argv = sides.rsync(
+                    server.options(),
+                    "-a",
+                    "--inplace",
+                    "--no-whole-file",
+                    str(source),
+                    f"bench:{base}/peer/x",
+                )
+                race.add("rsync --inplace", await sides.ran(argv))
+                sides.same(source, base / "home/model.bin")
+                sides.same(source, base / "peer/x")
+    return race
+
+
+async def send(source: Path, channels: Pool) -> None:
+    tree = await asyncio.to_thread(read_files, source)
+    await push(tree, "model.bin", channels)
+
+
+async def fetch(source: Path, base: Path, channels: Pool) -> None:
+    # As the peers: they leave it to the kernel when bytes reach the disk.
+    await pull_file(str(source), base / "at-home/x", channels, durable=False)
+
+
+def _cat_up(server: sshd.Server, source: Path, target: Path) -> list[str]:
+    ssh = shlex.join(["ssh", *server.options(), *GCM, "bench", f"cat > {shlex.quote(str(target))}"])
+    return ["sh", "-c", f"{ssh} < {shlex.quote(str(source))}"]
+
+
+def _cat_down(server: sshd.Server, source: Path, target: Path) -> list[str]:
+    ssh = shlex.join(["ssh", *server.options(), *GCM, "bench", f"cat {shlex.quote(str(source))}"])
+    return ["sh", "-c", f"{ssh} > {shlex.quote(str(target))}"]

@@ -1,0 +1,117 @@
+"""What goes over a sync channel: frames of one JSON line and as many bytes as it says, in both directions.
+
+`{"op":"block","id":7,"n":1048576}` and the bytes. An answer carries the `id` of what it answers. Long lists
+are payloads too, compressed with a codec that both sides have; the agent names its own in its first frame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+VERSION = 1
+HEADER_LIMIT = 64 * 1024
+"""Bytes of a frame's line."""
+PAYLOAD_LIMIT = 256 * 1024 * 1024
+"""Bytes of a frame's payload, and of what it expands to."""
+LEVEL = 3
+
+Header = dict[str, Any]
+
+
+class BadFrame(Exception):
+    """What came is no frame: the two sides do not understand each other."""
+
+
+def encode(header: Header, payload: bytes | memoryview = b"") -> bytes:
+    """The line of a frame whose payload follows."""
+    full = {**header, "n": len(payload)} if len(payload) else header
+    return json.dumps(full, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> tuple[Header, int]:
+    """A frame's header, and how many bytes follow it. Raises BadFrame."""
+    try:
+        header = json.loads(line)
+        size = header.get("n", 0)
+    except (ValueError, AttributeError, RecursionError):
+        raise BadFrame(f"no frame: {line[:80]!r}") from None
+    if type(size) is not int or not 0 <= size <= PAYLOAD_LIMIT:
+        raise BadFrame(f"a frame of {size!r} bytes")
+    return header, size
+
+
+Codec = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
+"""Compress, expand."""
+
+
+def _zstd() -> Codec | None:
+    try:
+        import zstandard
+    except ImportError:
+        return None
+
+    def press(data: bytes) -> bytes:
+        return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+
+    def expand(data: bytes) -> bytes:
+        try:
+            # The frame says how long it is; what says more than the limit is not expanded.
+            if not 0 <= zstandard.frame_content_size(data) <= PAYLOAD_LIMIT:
+                raise BadFrame("a payload that is too long")
+            return zstandard.ZstdDecompressor().decompress(data)
+        except zstandard.ZstdError as error:
+            raise BadFrame(f"a payload that cannot be expanded ({error})") from None
+
+    return press, expand
+
+
+def _zlib_press(data: bytes) -> bytes:
+    return zlib.compress(data, 1)
+
+
+def _zlib_expand(data: bytes) -> bytes:
+    worker = zlib.decompressobj()
+    try:
+        out = worker.decompress(data, PAYLOAD_LIMIT)
+    except zlib.error as error:
+        raise BadFrame(f"a payload that cannot be expanded ({error})") from None
+    if not worker.eof:
+        raise BadFrame("a payload that is cut off or too long")
+    return out
+
+
+@cache
+def codecs() -> dict[str, Codec]:
+    """Name → (compress, expand), the better ones first."""
+    zstd = _zstd()
+    plain: dict[str, Codec] = {"zlib": (_zlib_press, _zlib_expand), "none": (bytes, bytes)}
+    return {"zstd": zstd, **plain} if zstd else plain
+
+
+def squeeze(data: bytes, codec: str) -> tuple[str, bytes]:
+    """A block as it is sent, compressed where a sample of it says that this pays; the codec's name first."""
+    if codec == "none":
+        return "none", data
+    press = codecs()[codec][0]
+    if len(press(data[:_SAMPLE])) > _WORTH * min(_SAMPLE, len(data)):
+        return "none", data
+    return codec, press(data)
+
+
+_SAMPLE = 64 * 1024
+_WORTH = 0.9
+
+
+def read_into(handle: int, buffer: bytearray, start: int) -> None:
+    """Fill `buffer` from `start` on from a pipe. Raises EOFError."""
+    view = memoryview(buffer)
+    while start < len(buffer):
+        more = os.readv(handle, [view[start:]])
+        if not more:
+            raise EOFError
+        start += more
