@@ -2,8 +2,9 @@
 
 The other side writes one JSON line with the length that it has of each file (and a hash of the last bytes
 of that), then frames come back: a JSON line `{"f":name,"o":offset,"n":bytes}` and the bytes themselves.
-Journals are sent up to their acknowledged length, logs up to their end. Memory is bounded: what the other
-side does not take is not read. Standard library only, so that it starts fast.
+Journals are sent up to their acknowledged length, logs up to their end. When checkpoints come or go, a frame
+`{"checkpoints":stamp}` says so and no more. Memory is bounded: what the other side does not take is not read.
+Standard library only, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from remote_agent.files import CHECKPOINTS
 from remote_agent.files import JOURNALS as JOURNALS
 from remote_agent.files import LOGS as LOGS
 from remote_agent.journal import ack_path, read_ack
@@ -95,14 +97,29 @@ def length(run: Path, name: str) -> int:
         return 0
 
 
+def _stamp(run: Path) -> int:
+    """Another number when a checkpoint has come, gone or got a score; 0 while there is no folder for them."""
+    try:
+        return (run / CHECKPOINTS).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def _loop(run: Path, offsets: dict[str, int], send: Callable[[dict[str, Any], bytes], None]) -> None:
     stdin = sys.stdin.fileno()
     spoke = time.monotonic()
+    told = 0
     with _Watcher(run) as watcher:
         while True:
             for name in offsets:
                 if _send_new(run, name, offsets, send):
                     spoke = time.monotonic()
+            if (now := _stamp(run)) != told:
+                if not told:
+                    watcher.add(run / CHECKPOINTS)
+                    now = _stamp(run)
+                send({"checkpoints": now}, b"")
+                told = now
             if time.monotonic() - spoke >= PING_EVERY:
                 send({"ping": time.time()}, b"")
                 spoke = time.monotonic()
@@ -144,11 +161,14 @@ class _Watcher:
         fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if fd < 0:
             return
+        self._libc, self.fds = libc, [fd]
+        if self.add(folder):
+            self.patience = PING_EVERY
+
+    def add(self, folder: Path) -> bool:
+        """Wake for that folder too; False where the kernel does not tell of changes."""
         mask = self._IN_MODIFY | self._IN_CREATE | self._IN_MOVED_TO
-        if libc.inotify_add_watch(fd, os.fsencode(folder), mask) < 0:
-            os.close(fd)
-            return
-        self.fds, self.patience = [fd], PING_EVERY
+        return bool(self.fds) and self._libc.inotify_add_watch(self.fds[0], os.fsencode(folder), mask) >= 0
 
     def drain(self, ready: list[int]) -> None:
         """Forget the changes that woke us: the files themselves are looked at anyway."""

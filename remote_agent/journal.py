@@ -30,6 +30,9 @@ _CRC_TAIL = len(_CRC_MARK) + 8 + 2  # ,"crc":"89abcdef"}
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
+"""What a result or a failed sample settles: (task, sample, candidate)."""
+ScoreKey = tuple[str, str, int, str]
+"""What a score settles: (task, sample, candidate, reranker)."""
 
 
 class JournalError(Exception):
@@ -88,10 +91,12 @@ def decode_all(data: bytes) -> Iterator[Record]:
             yield decode(line)
 
 
-def key_of(record: Record) -> Key | None:
-    """(task, sample, candidate) of a record that settles a result; None for all others."""
+def key_of(record: Record) -> Key | ScoreKey | None:
+    """What a record settles, so that it must stand only once; None for records that settle nothing."""
     if record["kind"] in ("result", "failed"):
         return record["task"], record["sample"], record["candidate"]
+    if record["kind"] == "scored":
+        return record["task"], record["sample"], record["candidate"], record["reranker"]
     return None
 
 
@@ -126,16 +131,21 @@ def _ack_bytes(length: int) -> bytes:
 
 @dataclass(slots=True)
 class Scan:
-    """What a journal holds: its records, its good length, and the bytes after it."""
+    """What a journal holds from where it was read on: records, its good length, and the bytes after that."""
 
     records: list[Record]
     good: int
     torn: bytes
 
 
-def scan(path: Path) -> Scan:
-    """Read a whole journal. A damaged tail is returned apart; damage before good lines raises Corrupt."""
-    data = path.read_bytes() if path.exists() else b""
+def scan(path: Path, start: int = 0) -> Scan:
+    """Read a journal from a line's beginning on. A damaged tail is returned apart; damage before good lines
+    raises Corrupt."""
+    data = b""
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
     records: list[Record] = []
     good = 0
     while good < len(data):
@@ -145,13 +155,14 @@ def scan(path: Path) -> Scan:
                 raise BadLine("no newline")
             records.append(decode(data[good:end]))
         except BadLine as exc:
-            _refuse_damage_before_good_lines(path, data, good, len(records) + 1, str(exc))
+            place = f"line {len(records) + 1} (byte {good})" if not start else f"byte {start + good}"
+            _refuse_damage_before_good_lines(path, data, good, place, str(exc))
             break
         good = end
-    return Scan(records, good, data[good:])
+    return Scan(records, start + good, data[good:])
 
 
-def _refuse_damage_before_good_lines(path: Path, data: bytes, at: int, line_no: int, why: str) -> None:
+def _refuse_damage_before_good_lines(path: Path, data: bytes, at: int, place: str, why: str) -> None:
     first_end = data.find(b"\n", at)
     if first_end < 0:
         return
@@ -159,7 +170,7 @@ def _refuse_damage_before_good_lines(path: Path, data: bytes, at: int, line_no: 
         with contextlib.suppress(BadLine):
             decode(later)
             raise Corrupt(
-                f"{path}, line {line_no} (byte {at}): {why}, and whole records follow it. "
+                f"{path}, {place}: {why}, and whole records follow it. "
                 "Nothing was changed. The copy at home may be whole: `gpusess resume` can start from it."
             )
 
@@ -178,13 +189,13 @@ class Journal:
         self._clock = clock
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            self._lock()
+            _lock(self._fd, path)
             found = scan(path)
             self.records = found.records
             self.repaired = len(found.torn)
             self.length = found.good
             if found.torn:
-                self._set_aside(found.torn)
+                _set_aside(self._fd, path, found)
             os.fdatasync(self._fd)
             self._ack_fd = os.open(ack_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._publish()
@@ -199,8 +210,8 @@ class Journal:
 
     @property
     def keys(self) -> frozenset[Key]:
-        """The keys that are settled."""
-        return frozenset(self._keys)
+        """The keys of results and failed samples that are settled."""
+        return frozenset(key for key in self._keys if len(key) == 3)
 
     def append(self, records: Sequence[Record]) -> None:
         """Append a batch and make it durable: all of it or, after an error, nothing.
@@ -255,24 +266,8 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy(f"{self.path}: another process writes it; end that one first") from None
-
-    def _set_aside(self, torn: bytes) -> None:
-        side = self.path.with_name(f"{self.path.name}.torn-{self.length}")
-        try:
-            side.write_bytes(torn)
-        except OSError as exc:
-            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            side.unlink(missing_ok=True)  # no room for a copy of bytes that never counted
-        os.ftruncate(self._fd, self.length)
-
-    def _refuse_doubles(self, keys: Iterable[Key]) -> None:
-        fresh: set[Key] = set()
+    def _refuse_doubles(self, keys: Iterable[Key | ScoreKey]) -> None:
+        fresh: set[Key | ScoreKey] = set()
         for key in keys:
             if key in self._keys or key in fresh:
                 raise DuplicateKey(f"{self.path}: {key} stands already")
@@ -285,3 +280,45 @@ class Journal:
 
     def _publish(self) -> None:
         os.pwrite(self._ack_fd, _ack_bytes(self.length), 0)
+
+
+def settle(path: Path) -> None:
+    """Let whole records count that a writer wrote and could not acknowledge before it was ended.
+
+    What was acknowledged is not read again, so this takes little however long the journal is. Raises Busy,
+    Corrupt.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        _lock(fd, path)
+        found = scan(path, read_ack(path))
+        if found.torn:
+            _set_aside(fd, path, found)
+        os.fdatasync(fd)
+        ack = os.open(ack_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(ack, _ack_bytes(found.good), 0)
+            os.ftruncate(ack, len(_ack_bytes(0)))
+        finally:
+            os.close(ack)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, path: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Busy(f"{path}: another process writes it; end that one first") from None
+
+
+def _set_aside(fd: int, path: Path, found: Scan) -> None:
+    """Cut a damaged tail off, and keep it beside the journal where there is room."""
+    side = path.with_name(f"{path.name}.torn-{found.good}")
+    try:
+        side.write_bytes(found.torn)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        side.unlink(missing_ok=True)  # no room for a copy of bytes that never counted
+    os.ftruncate(fd, found.good)

@@ -20,7 +20,7 @@ from typing import Any
 
 from remote_agent import control, protocol
 from remote_agent.identity import agent_id, command
-from remote_agent.journal import Journal, JournalError, NoSpace, read_ack
+from remote_agent.journal import Journal, JournalError, NoSpace, read_ack, settle
 from remote_agent.logs import setup_logging
 from remote_agent.telemetry import Meter
 
@@ -30,9 +30,12 @@ TELEMETRY_EVERY = 2.0
 BARREN_LIMIT = 6
 """Deaths in a row without a new result after which a run is given up. Finding a sample that kills the
 worker takes four: one in its batch, three alone."""
+_PROGRESS = (b'"kind":"result"', b'"kind":"failed"', b'"kind":"scored"')
 BACKOFF_MAX = 30.0
 EXIT_FINAL = 3
 """The worker's exit status for a failure that a restart does not cure."""
+EXIT_HALTED = 4
+"""The worker's exit status where it stopped at an alarm, as its order says."""
 KILL_PATIENCE = 10.0
 
 
@@ -104,6 +107,7 @@ class Supervisor:
         self._meter = Meter(run)
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._highest_step = 0
 
     def run(self) -> None:
         """Start workers until the run has ended or is given up."""
@@ -134,7 +138,7 @@ class Supervisor:
         journal = self._run / protocol.JOURNAL
         if journal.exists():
             try:
-                Journal(journal, ballast=False).close()
+                settle(journal)
             except (JournalError, OSError) as exc:
                 log.error("%s", exc)
 
@@ -144,6 +148,8 @@ class Supervisor:
             return protocol.Ended(outcome="complete")
         if self._stopping:
             return protocol.Ended(outcome="stopped", message="stopped by its user")
+        if death.code == EXIT_HALTED:
+            return protocol.Ended(outcome="stopped", message=self._last_words())
         if death.code == EXIT_FINAL:
             return protocol.Ended(outcome="failed", message=self._last_words())
         if barren >= BARREN_LIMIT:
@@ -168,7 +174,7 @@ class Supervisor:
                 cwd=self._workdir(),
                 # Threads that wait for each other by spinning are many times slower on a shared machine.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **self._env},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         self._record(protocol.WorkerStarted(pid=self._worker.pid, attempt=attempt))
         while (code := self._worker.poll()) is None:
@@ -207,7 +213,17 @@ class Supervisor:
             return False
         with journal.open("rb") as file:
             file.seek(since)
-            return any(b'"kind":"result"' in line or b'"kind":"failed"' in line for line in file)
+            # No short cut: each line is looked at, for the highest step.
+            return sum(self._brings_on(line) for line in file) > 0
+
+    def _brings_on(self, line: bytes) -> bool:
+        """Whether a record is progress. A step that was computed before, and lost, is none."""
+        if b'"kind":"step"' in line:
+            with contextlib.suppress(ValueError):
+                step, before = int(json.loads(line)["step"]), self._highest_step
+                self._highest_step = max(step, before)
+                return step > before
+        return any(kind in line for kind in _PROGRESS)
 
     def _heartbeat(self) -> None:
         self._record(self._meter.read(self._worker_pid()))
@@ -272,7 +288,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the worker, before it starts: a worker without its supervisor would go unwatched."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

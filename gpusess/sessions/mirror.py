@@ -13,15 +13,22 @@ from remote_agent.files import EVENTS, JOURNAL
 from remote_agent.journal import BadLine, Record, decode
 
 CHUNK = 1 << 20
+LINE_LIMIT = 32 << 20
+"""What is longer without a newline is taken as a line: a progress bar may go on for ever."""
 
 
 class Tail:
-    """The whole lines that a growing file has gained since the last look."""
+    """The whole lines that a growing file has gained since the last look.
 
-    def __init__(self, path: Path) -> None:
+    `last`: bytes before the file's end to begin at (at the next line); None: at its beginning.
+    """
+
+    def __init__(self, path: Path, last: int | None = None) -> None:
         self.path = path
         self.offset = 0
         self._rest = b""
+        self._last = last
+        self._in_a_line = False
 
     @property
     def whole(self) -> int:
@@ -31,8 +38,10 @@ class Tail:
     def lines(self, limit: int = CHUNK) -> list[bytes]:
         """Whole new lines, at most about `limit` bytes of them; empty where there are none."""
         try:
-            if self.path.stat().st_size <= self.offset:  # mostly so: cheaper than opening it
+            size = self.path.stat().st_size
+            if size <= self.offset:  # mostly so: cheaper than opening it
                 return []
+            self._skip_to_the_last(size)
             with self.path.open("rb") as file:
                 file.seek(self.offset)
                 data = file.read(limit)
@@ -41,7 +50,19 @@ class Tail:
         self.offset += len(data)
         head, newline, rest = (self._rest + data).rpartition(b"\n")
         self._rest = rest
-        return head.split(b"\n") if newline else []
+        if len(rest) > LINE_LIMIT:
+            head, newline, self._rest = (head + newline + rest), b"\n", b""
+        lines = head.split(b"\n") if newline else []
+        if lines and self._in_a_line:
+            self._in_a_line = False
+            return lines[1:]
+        return lines
+
+    def _skip_to_the_last(self, size: int) -> None:
+        """At the first look at a long file: begin near its end, in the middle of a line."""
+        if self._last is not None and size > self._last:
+            self.offset, self._in_a_line = size - self._last, True
+        self._last = None
 
 
 class RunMirror:

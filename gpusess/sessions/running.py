@@ -12,6 +12,7 @@ from gpusess import paths
 from gpusess.errors import RemoteError, Unreachable
 from gpusess.remote.agent import Agent
 from gpusess.remote.follow import Diverged, Mirror, follow
+from gpusess.sessions.checkpoints import Keeper
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import GaveUp, Link
 from gpusess.sessions.mirror import RunMirror
@@ -25,7 +26,15 @@ SUPERVISOR_SILENCE = 12.0
 SUPERVISOR_RESTARTS = 3
 SYNC_EVERY = 5.0
 """Seconds between making the mirror durable on this disk."""
+LOOK_EVERY = 1.0
+FOLD_SLICE = 1 << 20
+"""Bytes that are folded before other tasks have their turn."""
 DRAIN_LIMIT = 120.0
+"""Seconds without a new byte after which bringing the rest home is given up. While bytes come it goes on,
+however many there are."""
+
+CHECKPOINT_LIMIT = 600.0
+"""The same for checkpoints: between two files this disk may be busy with hashing or syncing gigabytes."""
 
 
 class RunFollower:
@@ -37,9 +46,11 @@ class RunFollower:
         self._run = run
         self.mirror = Mirror(paths.run_dir(ctx.id, run.id))
         self.view = RunMirror(self.mirror.folder)
+        self._keeper = Keeper(ctx, run.id, self.mirror.folder)
         self._heard = time.monotonic()
         self._synced = time.monotonic()
         self._restarts = 0
+        self._mended = False
         self._before = 0
         """Bytes of events that were there before this start: an end that they tell of is an earlier one's."""
 
@@ -50,44 +61,79 @@ class RunFollower:
         supervisor, lengths = await agent.lengths(self._run.id)
         if supervisor is None:
             await self._restore(agent, lengths)
+            await self._keeper.give_back(agent)
         self._before = lengths[EVENTS]
         await agent.start(self._run.id, env)
 
     async def until_ended(self, env: dict[str, str]) -> None:
         """Follow through broken links and dead supervisors until the supervisor's last word is here."""
         self.view.refresh()
-        while not self._has_ended():
-            try:
-                agent = await self._link.agent()
-                await self._follow_until_something(agent, env)
-            except Unreachable as exc:
-                log.warning("%s; connecting again", exc.message)
-                self._link.broken()
-            except Diverged as exc:
-                aside = self.mirror.set_aside()
-                self.view = RunMirror(self.mirror.folder)
-                log.error("the copy at home is not what the instance has (%s); it is kept in %s", exc, aside)
+        keeping = asyncio.create_task(self._keeper.keep_up())
+        try:
+            while not self._has_ended():
+                await self._follow_once(env)
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
         await self.pull_rest()
 
+    async def _follow_once(self, env: dict[str, str]) -> None:
+        if self.view.damage:
+            self._mend()
+        try:
+            await self._follow_until_something(await self._link.agent(), env)
+        except Unreachable as exc:
+            log.warning("%s; connecting again", exc.message)
+            self._link.broken()
+        except Diverged as exc:
+            self._begin_anew(exc.message)
+
     async def pull_rest(self) -> None:
-        """Bring home what is missing, and make it durable. Returns when the mirror is the whole original."""
+        """Bring home what is missing, and make it durable. Returns when the mirror is the whole original, and
+        the checkpoints that the spec asks for are here."""
         agent = await self._link.agent(patience=60.0)
+        try:
+            await self._pull_journals(agent)
+        except Diverged as exc:
+            self._begin_anew(exc.message)
+            await self._pull_journals(agent)
+        if self.view.damage:
+            self._mend()
+            await self._pull_journals(agent)
+        if self.view.damage:
+            self._mend()
+        if await agent.has_checkpoints(self._run.id):
+            moved = Progress(CHECKPOINT_LIMIT)
+            await _first(self._keeper.bring(agent, moved.seen), asyncio.Event(), moved)
+
+    async def _pull_journals(self, agent: Agent) -> None:
         _, lengths = await agent.lengths(self._run.id)
-        done = asyncio.Event()
+        done, moved = asyncio.Event(), Progress(DRAIN_LIMIT)
 
         def check() -> None:
+            moved.seen()
             if all(self.mirror.length(name) >= length for name, length in lengths.items()):
                 done.set()
 
         check()
         if not done.is_set():
             connection = await self._link.connection()
-            await _first(follow(connection, agent, self._run.id, self.mirror, check), done, DRAIN_LIMIT)
+            await _first(follow(connection, agent, self._run.id, self.mirror, check), done, moved)
         self.mirror.sync()
-        while self.view.refresh():
-            pass
-        if self.view.damage:
+        while self.view.refresh(FOLD_SLICE):
+            await asyncio.sleep(0)  # The link's keepalives and the user's requests have their turn.
+
+    def _mend(self) -> None:
+        """A line of the copy at home is damaged: fetch it anew, once. Raises RemoteError the second time."""
+        if self._mended:
             raise RemoteError(self.view.damage, "the original is on the instance: do not terminate it yet")
+        self._mended = True
+        self._begin_anew(self.view.damage)
+
+    def _begin_anew(self, why: str) -> None:
+        aside = self.mirror.set_aside()
+        self.view = RunMirror(self.mirror.folder)
+        log.error("the copy at home is not what the instance has (%s); it is kept in %s", why, aside)
 
     def close(self) -> None:
         self.mirror.close()
@@ -104,8 +150,8 @@ class RunFollower:
 
         def heard() -> None:
             self._heard = time.monotonic()
-            self.view.refresh()
-            if self._has_ended():
+            self.view.refresh(FOLD_SLICE)
+            if self._has_ended() or self.view.damage:
                 something.set()
             if self._heard - self._synced > SYNC_EVERY:
                 self._synced = self._heard
@@ -113,10 +159,13 @@ class RunFollower:
 
         watch = asyncio.create_task(self._watch_silence(something))
         try:
-            await _first(follow(connection, agent, self._run.id, self.mirror, heard), something, None)
+            following = follow(
+                connection, agent, self._run.id, self.mirror, heard, lambda: self._keeper.notice(agent)
+            )
+            await _first(following, something, None)
         finally:
             watch.cancel()
-        if not self._has_ended():
+        if not self._has_ended() and not self.view.damage:
             await self._revive_supervisor(agent, env)
 
     async def _watch_silence(self, something: asyncio.Event) -> None:
@@ -145,23 +194,45 @@ class RunFollower:
         missing = [name for name in JOURNALS + LOGS if not lengths[name]]
         self.mirror.cut_partial_lines(missing)
         for name in missing:
-            content = (self.mirror.folder / name).read_bytes()
-            if content:
-                self._ctx.say(f"giving the instance the {len(content)} bytes of {name} that are at home")
-                await agent.put_file(self._run.id, name, [content])
-                lengths[name] = len(content)
+            length = self.mirror.length(name)
+            if length:
+                self._ctx.say(f"giving the instance the {length} bytes of {name} that are at home")
+                await agent.put_file(self._run.id, name, self.mirror.content(name))
+                lengths[name] = length
 
 
-async def _first(coroutine: object, event: asyncio.Event, limit: float | None) -> None:
-    """Run a coroutine until it fails, or the event is set, or the time is over (GaveUp)."""
+class Progress:
+    """Whether something still comes. Silence is counted in looks of a second, not read off a clock: hours
+    that a laptop slept away are no silence."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._silent = 0
+
+    def seen(self) -> None:
+        self._silent = 0
+
+    def look(self) -> None:
+        """To be called each second. Raises GaveUp after `limit` of them without a `seen`."""
+        self._silent += 1
+        if self._silent > self._limit:
+            raise GaveUp(f"nothing more came for {self._limit:.0f} s", "`gpusess pull` tries again")
+
+
+async def _first(coroutine: object, event: asyncio.Event, progress: Progress | None) -> None:
+    """Run a coroutine until it fails, or the event is set, or nothing comes any more (GaveUp)."""
     task = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
     waiting = asyncio.create_task(event.wait())
     try:
-        done, _ = await asyncio.wait({task, waiting}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        done: set[asyncio.Task[object]] = set()
+        while not done:
+            done, _ = await asyncio.wait(
+                {task, waiting}, timeout=LOOK_EVERY, return_when=asyncio.FIRST_COMPLETED
+            )
+            if progress and not done:
+                progress.look()
         if task in done:
             task.result()
-        if not done:
-            raise GaveUp(f"not everything came within {limit:.0f} s", "`gpusess pull` tries again")
     finally:
         for pending in (task, waiting):
             pending.cancel()

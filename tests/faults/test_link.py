@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,25 @@ def test_link_that_goes_silent(world: World) -> None:
         relay.hold()
         world.wait(lambda: "connecting again" in world.story(), "the silence to be noticed", 40)
         relay.release()
+        world.wait_state("terminated", "failed", seconds=120)
+    world.assert_identical()
+    world.assert_complete()
+    world.assert_given_back()
+
+
+def test_laptop_sleeps_and_catches_up(world: World) -> None:
+    """The driver stands still, its link dies meanwhile, and the run goes on without it."""
+    with running_through_a_relay(world, 200, 1, pace=0.4) as relay:
+        before = relay.accepted
+        driver = world.driver()
+        driver.send_signal(signal.SIGSTOP)
+        relay.cut()
+        computed = world.done()
+        time.sleep(16)  # Longer than any silence that is taken for a living link.
+        assert world.done() > computed, "the run needs nobody at home"
+        assert world.session.state == "running"
+        driver.send_signal(signal.SIGCONT)
+        world.wait(lambda: relay.accepted > before, "a new connection", 5)
         world.wait_state("terminated", "failed", seconds=120)
     world.assert_identical()
     world.assert_complete()

@@ -1,0 +1,115 @@
+"""Keeping a run's checkpoints at home: each is pulled as it becomes whole, over a connection of its own, so
+that the journal's stream is not disturbed. What the spec's rule does not keep is removed here, and a new
+instance gets the newest good one back. How one comes home is `gpusess.sync.checkpoints`' part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gpusess.errors import RemoteError, SyncError, Unreachable
+from gpusess.remote.agent import Agent, run_folder
+from gpusess.remote.pool import Pool
+from gpusess.remote.ssh import backoff, connect
+from gpusess.sessions.context import Context, log
+from gpusess.sessions.link import CONNECT_TIMEOUT, session_target
+from gpusess.sync import checkpoints as sync
+from gpusess.sync.files import read_files
+from gpusess.sync.progress import Progress
+from gpusess.sync.push import push
+from remote_agent.checkpoints import folder, keep, newest_good
+from remote_agent.files import CHECKPOINTS
+
+REFUSED_PAUSE = 60.0
+"""Seconds before a checkpoint is asked for again that could not be taken."""
+
+
+class Keeper:
+    """The checkpoints of one run. `home`: the run's folder here."""
+
+    def __init__(self, ctx: Context, run: str, home: Path) -> None:
+        self._ctx = ctx
+        self._run = run
+        self._home = home
+        self._rule = ctx.spec.sync.checkpoints
+        self._news = asyncio.Event()
+        self._agent: Agent | None = None
+
+    def notice(self, agent: Agent) -> None:
+        """Something may be there that is not at home. `agent` says how its program is run."""
+        self._agent = agent
+        self._news.set()
+
+    async def keep_up(self) -> None:
+        """Bring each checkpoint home soon after it is whole, until cancelled. What goes wrong is said and
+        tried again: the run and its journal do not depend on it."""
+        pauses = backoff(random.Random())
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            assert self._agent is not None
+            try:
+                await self.bring(self._agent)
+                pauses = backoff(random.Random())
+                continue
+            except Unreachable as exc:
+                log.debug("checkpoints: %s", exc.message)
+                pause = next(pauses)
+            except (RemoteError, SyncError) as exc:
+                log.warning("checkpoints: %s (%s)", exc.message, exc.hint)
+                pause = REFUSED_PAUSE
+            except Exception:  # noqa: BLE001 (whatever it is: it must not end unseen)
+                log.exception("checkpoints are not brought home")
+                pause = REFUSED_PAUSE
+            self._news.set()
+            await self._ctx.sleep(pause)
+
+    async def bring(self, agent: Agent, on_bytes: Callable[[], None] = lambda: None) -> None:
+        """Bring home what the rule wants, the newest first, and remove what it does not keep.
+
+        Raises Unreachable, RemoteError, SyncError.
+        """
+        if not self._rule.keep and not self._rule.best:
+            return
+        async with self._channels(agent) as channels:
+            while True:
+                there = await sync.listing(channels, run_folder(self._run))
+                await asyncio.to_thread(sync.refresh_scores, self._home, there)
+                sync.drop_stale(self._home, there)
+                waiting = sync.missing(self._home, there, self._rule.keep, self._rule.best)
+                if not waiting:
+                    return
+                # After each one the list is asked for again: a newer one may be more wanted by now.
+                progress = Progress(lambda _: on_bytes())
+                pulled = await sync.pull(channels, run_folder(self._run), waiting[0], self._home, progress)
+                log.info("%s", pulled)
+                for name in await asyncio.to_thread(keep, self._home, self._rule.keep, self._rule.best):
+                    log.info("checkpoint %s is no longer kept at home", name)
+
+    async def give_back(self, agent: Agent) -> None:
+        """Send the newest good checkpoint to an instance that has none as new: a run goes on from there.
+
+        Raises Unreachable, RemoteError, SyncError.
+        """
+        made, refused = await asyncio.to_thread(newest_good, self._home)
+        for why in refused:
+            log.warning("a checkpoint at home is damaged: %s", why)
+        if made is None:
+            return
+        async with self._channels(agent) as channels:
+            there = await sync.listing(channels, run_folder(self._run))
+            if there and there[-1].step >= made.step:
+                return
+            self._ctx.say(f"giving the instance the checkpoint {made.name} that is at home")
+            tree = await asyncio.to_thread(read_files, folder(self._home) / made.name)
+            await push(tree, f"{run_folder(self._run)}/{CHECKPOINTS}/{made.name}", channels)
+
+    @asynccontextmanager
+    async def _channels(self, agent: Agent) -> AsyncIterator[Pool]:
+        connection = await connect(await session_target(self._ctx), CONNECT_TIMEOUT)
+        async with connection, Pool(connection, agent.command("sync")) as pool:
+            yield pool
