@@ -9,8 +9,13 @@ from gpusess.errors import SpecError
 from gpusess.providers.base import Provider
 
 PROVIDERS: dict[str, str] = {
+    "aws": "gpusess.providers.aws:AwsProvider",
+    "lambda": "gpusess.providers.lambda_cloud:LambdaProvider",
     "local": "gpusess.providers.local:LocalProvider",
+    "runpod": "gpusess.providers.runpod:RunpodProvider",
+    "shadeform": "gpusess.providers.shadeform:ShadeformProvider",
     "ssh": "gpusess.providers.ssh:SshProvider",
+    "vast": "gpusess.providers.vast:VastProvider",
 }
 
 

@@ -6,10 +6,14 @@ knows neither SSH nor the store. It raises the `ProviderError` family of `gpuses
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 class InstanceStatus(StrEnum):
@@ -146,6 +150,10 @@ class Abilities:
     """How long a launched instance may stay missing from the list; absence proves nothing before."""
     poll_seconds: float = 0.3
     """How often its API may be asked while something is waited for."""
+    metadata_notice: bool = False
+    """A spot instance can read in EC2's kind of instance metadata that it will be taken away."""
+    refusals_create: bool = False
+    """A launch that was refused may have left an instance all the same: it is looked for then too."""
 
 
 class Provider(Protocol):
@@ -221,6 +229,36 @@ class HasLeftovers(Protocol):
     """What a provider adds where other things than instances bill."""
 
     async def leftovers(self) -> list[Leftover]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndCommand:
+    """How an instance is ended from inside it: a shell command that may be run again until it is gone."""
+
+    command: str
+    """Holds no secret: what it needs comes from its environment."""
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict, repr=False)
+    """What its environment needs beyond the instance's own (that of process 1 included). Empty for
+    `LeaseEnd.INSTANCE_KEY`; the account's key where only that can end an instance (`LeaseEnd.NOTHING`)."""
+
+
+@runtime_checkable
+class EndsItself(Protocol):
+    """What a provider adds whose instances can be ended from inside by a call to its API.
+
+    Where the command needs the account's key it is used only if the spec says `resources.lease_key: agent`.
+    """
+
+    def end_command(self, instance: Instance) -> EndCommand: ...
+
+
+@runtime_checkable
+class MovesDeadline(Protocol):
+    """What a provider adds that can move an instance's server-side deadline (`LeaseEnd.PROVIDER`)."""
+
+    async def move_deadline(self, instance_id: str, deadline: float) -> None:
+        """deadline: seconds since the epoch after which the provider ends the instance."""
+        ...
 
 
 @runtime_checkable

@@ -7,11 +7,13 @@ find out, so it raises `ProviderFault`, which says nothing about what happened.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
 import os
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -48,8 +50,12 @@ class Refusal:
     @property
     def text(self) -> str:
         """What the provider said, for a person: one line, cut short. It is hostile text."""
-        said = self.body if isinstance(self.body, str) else json.dumps(self.body)
-        return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:300]
+        return one_line(self.body if isinstance(self.body, str) else json.dumps(self.body))
+
+
+def one_line(text: object) -> str:
+    """What somebody else wrote, fit for a user's terminal: one line, no control characters, cut short."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())[:300]
 
 
 Translate = Callable[[Refusal], ProviderError | None]
@@ -161,14 +167,12 @@ class Api:
     ) -> tuple[httpx.Response, bytes]:
         if self._client is None:
             self._client = httpx.AsyncClient(
-                timeout=TIMEOUT, follow_redirects=False, headers={"User-Agent": "gpusess"}
+                timeout=TIMEOUT,
+                follow_redirects=False,
+                headers={"User-Agent": "gpusess"},
+                verify=_trust(),
             )
-        headers = {
-            k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in self._headers.items()
-        }
-        request = self._client.build_request(
-            method, self._url + path, params=params, json=body, headers=headers
-        )
+        request = self._request(self._client, method, path, params, body)
         async with asyncio.timeout(CALL_LIMIT):
             response = await self._client.send(request, stream=True)
             try:
@@ -181,12 +185,20 @@ class Api:
                 await response.aclose()
         return response, data
 
+    def _request(
+        self, client: httpx.AsyncClient, method: str, path: str, params: Mapping[str, Any] | None, body: Any
+    ) -> httpx.Request:
+        headers = {
+            k: v.get_secret_value() if isinstance(v, SecretStr) else v for k, v in self._headers.items()
+        }
+        return client.build_request(method, self._url + path, params=params, json=body, headers=headers)
+
     def _parsed(self, response: httpx.Response, data: bytes) -> Any:
         if response.status_code == 204 or not data.strip():
             return None
         try:
             return json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ProviderFault(
                 f"{self._provider} answered {response.status_code} with something that is not JSON",
                 "try again; if it lasts, look at the provider's status page",
@@ -212,10 +224,16 @@ def checked(provider: str, model: type[M], value: Any) -> M:
         ) from None
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Reading the authorities takes 25 ms: once for all clients, of which EC2 has one a region."""
+    return httpx.create_ssl_context()
+
+
 def _refusal(response: httpx.Response, data: bytes) -> Refusal:
     try:
         body: Any = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = data[:2000].decode(errors="replace")
     after = response.headers.get("retry-after", "")
     return Refusal(response.status_code, body, float(after) if after.replace(".", "", 1).isdigit() else None)
@@ -231,7 +249,8 @@ def _by_status(provider: str, refusal: Refusal) -> ProviderError:
         return RateLimited(
             f"{provider}: too many requests", "wait a minute; other programs share the account's limit"
         )
-    if 400 <= status < 500:
+    # What is no JSON may come from something on the way, and says nothing about what the provider has done.
+    if 400 <= status < 500 and not isinstance(refusal.body, str):
         return BadRequest(
             f"{provider} refused the request ({status}: {said})", f"see docs/providers/{provider}.md"
         )

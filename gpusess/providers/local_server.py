@@ -11,50 +11,18 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpusess.providers import local_state
+from remote_agent.lease import Lease
 
 if TYPE_CHECKING:
     import asyncssh
 
-HEARTBEAT_SECONDS = 60.0
-"""A run whose events were written to within this time works."""
 WINDOW = 8 << 20
 PACKET = 128 << 10
 PASSED_ON = ("HOME", "PATH", "LANG", "USER", "LOGNAME", "SHELL", local_state.MARK, "GPUSESS_CACHE")
-
-
-class Lease:
-    """How long the instance may go on without a visitor or a working run. Times in seconds."""
-
-    def __init__(self, seconds: float, home: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self.visitors: set[object] = set()
-        self._home = home
-        self._clock = clock
-        self._heard = clock()
-
-    def has_run_out(self) -> bool:
-        """Look again; true when nothing was heard for the whole lease."""
-        if self.visitors or self._a_run_works():
-            self._heard = self._clock()
-        return self.seconds > 0 and self._clock() - self._heard > self.seconds
-
-    def _a_run_works(self) -> bool:
-        fresh = min(HEARTBEAT_SECONDS, self.seconds)
-        now = time.time()
-        for events in self._home.glob(".gpusess/runs/*/events.jsonl"):
-            try:
-                # A time far ahead is no heartbeat either: a wrong clock must not keep the instance for ever.
-                if abs(now - events.stat().st_mtime) <= fresh:
-                    return True
-            except FileNotFoundError:
-                continue
-        return False
 
 
 def main() -> None:

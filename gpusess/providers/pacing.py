@@ -43,7 +43,7 @@ class Pace:
 
     def hold_off(self, seconds: float) -> None:
         """The provider has asked for a pause: nobody on this machine calls before it is over."""
-        self._move(lambda now, _next: max(_next, now + seconds + self._slack))
+        self._move(lambda now, _next: max(_next, now + seconds))
 
     def _reserve(self) -> float:
         """Take the next free moment; seconds until it."""
