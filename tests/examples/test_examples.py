@@ -29,6 +29,8 @@ def put_data(folder: Path) -> None:
     (folder / "gsm8k").mkdir()
     text = "".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in ROWS)
     (folder / "gsm8k" / "test.jsonl").write_text(text)
+    for shipped in (*EXAMPLES.glob("*.jsonl"), *EXAMPLES.glob("*.csv")):
+        shutil.copy(shipped, folder)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda p: p.name)
@@ -36,7 +38,7 @@ def test_it_parses(path: Path, tmp_path: Path) -> None:
     put_data(tmp_path)
     spec = load_spec(Path(shutil.copy(path, tmp_path)))
     assert spec.name == path.stem.replace("_", "-")
-    assert spec.resources.provider in ("local", "ssh")
+    assert spec.resources.provider[0] in ("local", "ssh")
 
 
 def test_gsm8k_says_which_file_is_missing(tmp_path: Path) -> None:
@@ -185,3 +187,25 @@ def test_own_machine_with_an_unknown_host_key(bench: Bench, own_machine: None) -
     assert facts["state"] == "failed"
     assert "is known: nothing was sent" in facts["error"]
     assert not (machine / "home" / ".gpusess").exists()
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.sample
+def test_train_with_the_real_model(bench: Bench) -> None:
+    def adapt(spec: dict[str, Any]) -> None:
+        run = spec["runs"][0]
+        run["task"]["limit"] = 2
+        run["train"] |= {"steps": 2, "save_every": 2, "eval_every": 2}
+
+    put_data(bench.folder)
+    status, facts = bench.up("train.yaml", adapt)
+    assert status == 0, facts
+    (run,) = facts["runs"]
+    training = run["training"]
+    assert (run["status"], training["step"]) == ("complete", 2)
+    assert [evaluation["step"] for evaluation in training["evaluations"]] == [0, 2]
+    at_home = Path(run["results"]).parent / "checkpoints" / training["checkpoints"][-1]
+    assert {"adapter_model.safetensors", "optimizer.pt", "gpusess-contract.json"} <= {
+        path.name for path in at_home.iterdir()
+    }

@@ -1,0 +1,106 @@
+"""What an answer is worth: the grader of the run's task, a user's own function, or a reward model.
+
+Each reward is a function as TRL calls it: lists of prompts, completions and the rows' fields in, a list of
+numbers out. A reward that is no finite number, or the wrong count of them, is an error that names its source.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from remote_agent.protocol import TaskSpec
+from remote_agent.tasks.base import Sample, Task
+from remote_agent.train_protocol import RewardSpec
+from remote_agent.training.rows import Row
+
+Reward = Callable[..., list[float]]
+
+
+class RewardError(Exception):
+    """A reward cannot be computed; the message names its source."""
+
+
+def build(specs: Sequence[RewardSpec], task: Task, spec: TaskSpec, folder: Path) -> list[Reward | str]:
+    """One for each of `specs`, in order; a string is a model that TRL loads itself.
+
+    folder: the session's folder, which modules are relative to. Raises RewardError.
+    """
+    return [_one(reward, task, spec, folder) for reward in specs]
+
+
+def _one(reward: RewardSpec, task: Task, spec: TaskSpec, folder: Path) -> Reward | str:
+    if reward.by == "model":
+        assert reward.model is not None
+        local = folder / reward.model
+        return str(local) if local.is_dir() else reward.model
+    if reward.by == "module":
+        return _checked(_from_module(reward, folder), f"{reward.module}: {reward.function}")
+    return task_reward(task, spec)
+
+
+def task_reward(task: Task, spec: TaskSpec) -> Reward:
+    """1 where the task's grader says right, else 0: what the evaluation will count."""
+
+    def right_answer(completions: list[Any], gold: list[str], **_fields: Any) -> list[float]:
+        pairs = zip(completions, gold, strict=True)
+        return [float(_verdict(task, spec, text_of(c), g) == "right") for c, g in pairs]
+
+    return right_answer
+
+
+def gold_of(row: Row, task: Task, spec: TaskSpec) -> str:
+    """The right answer of a row: its field `gold`, else what the task's rules read out of its answer.
+
+    Raises RewardError, naming the row.
+    """
+    if "gold" in row.fields:
+        return str(row.fields["gold"])
+    grade = task.grade(Sample(row.name, "", "0"), row.answer, "stop", spec) if row.answer else None
+    if grade is None or grade.extracted is None:
+        raise RewardError(f"{row.name}: no right answer in `gold`, and none can be read out of `answer`")
+    return grade.extracted
+
+
+def _verdict(task: Task, spec: TaskSpec, completion: str, gold: str) -> str:
+    return task.grade(Sample("", "", gold), completion, "stop", spec).verdict
+
+
+def text_of(completion: Any) -> str:
+    """The answer's text: TRL hands over a chat's turns where the prompt was a chat."""
+    return completion if isinstance(completion, str) else "".join(turn["content"] for turn in completion)
+
+
+def _from_module(reward: RewardSpec, folder: Path) -> Callable[..., Any]:
+    path = folder / str(reward.module)
+    spec = importlib.util.spec_from_file_location(f"gpusess_reward_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RewardError(f"{path} is no Python file; `module` is relative to the session's folder")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as exc:
+        # The user's own code: whatever it raises is said with its place.
+        raise RewardError(f"{path}: {type(exc).__name__}: {exc}") from exc
+    function = getattr(module, reward.function, None)
+    if not callable(function):
+        raise RewardError(f"{path} has no function `{reward.function}`")
+    return function  # type: ignore[no-any-return]
+
+
+def _checked(function: Callable[..., Any], source: str) -> Reward:
+    def own_reward(prompts: list[Any], completions: list[Any], **fields: Any) -> list[float]:
+        try:
+            values = [float(value) for value in function(prompts=prompts, completions=completions, **fields)]
+        except Exception as exc:
+            raise RewardError(f"{source}: {type(exc).__name__}: {exc}") from exc
+        if len(values) != len(completions):
+            raise RewardError(f"{source} returned {len(values)} numbers for {len(completions)} answers")
+        if not all(map(math.isfinite, values)):
+            raise RewardError(f"{source} returned a value that is not a finite number")
+        return values
+
+    return own_reward

@@ -1,0 +1,101 @@
+"""Trainings in folders of their own: the order, the worker's process, and what its journal says afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from remote_agent import worker
+from remote_agent.journal import Journal, decode_all
+from remote_agent.protocol import EngineSpec, GenerateSpec, Opened, Order, TaskSpec, payload
+from remote_agent.train_protocol import TrainSpec
+
+LIMIT = 180.0
+
+
+def order_into(
+    folder: Path, model: Path, rows: Path, task: dict[str, Any] | None = None, **train: Any
+) -> Path:
+    """A run's folder with the order of a short training; `train` overrides its settings."""
+    settings: dict[str, Any] = {
+        "method": "sft",
+        "data": {"path": str(rows)},
+        "steps": 8,
+        "batch_size": 4,
+        "lr": 1e-3,
+        "save_every": 3,
+        "eval_every": 4,
+        **train,
+    }
+    order = Order(
+        run="t",
+        name="t",
+        kind="train",
+        model=str(model),
+        model_id="tiny",
+        task=TaskSpec.model_validate({"name": "word_problems", "fewshot": 0, "limit": 3, **(task or {})}),
+        engine=EngineSpec(dtype="float32", batch_size=4, threads=1),
+        generate=GenerateSpec(max_tokens=4),
+        train=TrainSpec.model_validate(settings),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "order.json").write_text(order.model_dump_json())
+    _already_tried(folder)
+    return folder
+
+
+def _already_tried(run: Path) -> None:
+    """As if an earlier attempt had tried the machine by importing everything in a process of its own."""
+    if not (run / "journal.jsonl").exists():
+        with Journal(run / "journal.jsonl") as journal:
+            journal.append([payload(Opened(attempt=1, pid=1, agent="test"))])
+
+
+def start(run: Path, *args: str) -> subprocess.Popen[bytes]:
+    """The worker, as the supervisor starts it."""
+    with (run / "worker.log").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "remote_agent", "work", str(run), *args],
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+
+
+def work(run: Path) -> int:
+    """Work to the end, in this process; the exit status."""
+    return worker.main(run)
+
+
+def kill_when(run: Path, found: Any) -> None:
+    """Work until `found(records)` is true, then SIGKILL."""
+    process = start(run)
+    deadline = time.monotonic() + LIMIT
+    while not found(records(run)):
+        assert process.poll() is None, (run / "worker.log").read_text()[-2000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def records(run: Path) -> list[dict[str, Any]]:
+    path = run / "journal.jsonl"
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    return list(decode_all(data[: data.rfind(b"\n") + 1]))
+
+
+def of_kind(run: Path, kind: str) -> list[dict[str, Any]]:
+    return [record for record in records(run) if record["kind"] == kind]
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Step → loss; of a step that was computed twice, the later one."""
+    return {record["step"]: record["figures"]["loss"] for record in of_kind(run, "step")}
