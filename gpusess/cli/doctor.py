@@ -18,6 +18,7 @@ from gpusess import paths
 from gpusess.errors import GpusessError
 
 if TYPE_CHECKING:
+    from gpusess.sessions.ledger import Sighting
     from gpusess.sessions.store import Store
 
 
@@ -65,6 +66,7 @@ def examine() -> Iterator[Finding]:
     store = open_store()
     yield from _sessions(store)
     yield from _instances(store)
+    yield from _leftovers()
 
 
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
@@ -131,23 +133,50 @@ def _sessions(store: Store) -> Iterator[Finding]:
 
 def _instances(store: Store) -> Iterator[Finding]:
     """Every instance that a provider lists is held against what was launched from here."""
-    from gpusess.providers import PROVIDERS, open_provider
-    from gpusess.providers.base import Instance, InstanceStatus
+    from gpusess.sessions import reconcile, strangers
 
-    launched = {i.launch_name for i in store.intents() if i.verb == "launch"}
-    ended = {s.launch_name for s in store.sessions() if s.ended is not None}
-    for name in PROVIDERS:
-        try:
-            instances: list[Instance] = asyncio.run(open_provider(name).list())
-        except GpusessError as exc:
-            yield Finding(f"provider {name}", "warn", exc.message, exc.hint)
+    sightings = asyncio.run(reconcile.look_around(store))
+    unknown = strangers.strangers(store.ledger, sightings)
+    for sighting in sightings:
+        name = f"provider {sighting.provider}"
+        if sighting.error:
+            yield Finding(name, "warn", sighting.error, "`gpusess instances` asks again")
             continue
-        alive = [i for i in instances if i.status is not InstanceStatus.TERMINATED]
-        for instance in alive:
-            if instance.name not in launched:
-                message = f"instance {instance.id} ({instance.name}) lives, and no session here launched it"
-                yield Finding(f"provider {name}", "warn", message, "end it in the provider's console")
-            elif instance.name in ended:
-                message = f"instance {instance.id} lives although its session has ended"
-                yield Finding(f"provider {name}", "fail", message, "terminate it in the provider's console")
-        yield Finding(f"provider {name}", "ok", f"{len(alive)} instances live")
+        for stranger in (s for s in unknown if s.provider == sighting.provider):
+            instance = stranger.instance
+            message = f"instance {instance.id} ({instance.name}, ${instance.price:.2f}/h) {stranger.what}"
+            status = "warn" if stranger.rental is None else "fail"
+            yield Finding(name, status, message, f"`gpusess instances --terminate {instance.id}` or --adopt")
+        yield Finding(name, "ok", f"{_living(sighting)} instances live")
+    yield from _without_a_key(store, {s.provider for s in sightings})
+
+
+def _living(sighting: Sighting) -> int:
+    from gpusess.providers.base import InstanceStatus
+
+    return sum(i.status is not InstanceStatus.TERMINATED for i in sighting.instances)
+
+
+def _without_a_key(store: Store, asked: set[str]) -> Iterator[Finding]:
+    """What bills at a provider that cannot be asked."""
+    for rental in store.ledger.rentals():
+        if rental.bills and rental.provider not in asked:
+            message = f"{rental.name} bills ${rental.price:.2f}/h there, and there is no key to ask with"
+            hint = f"give the key of {rental.provider}; docs/providers/{rental.provider}.md says how"
+            yield Finding(f"provider {rental.provider}", "fail", message, hint)
+
+
+def _leftovers() -> Iterator[Finding]:
+    """What bills beside instances, where the provider says so."""
+    from gpusess.sessions import leftovers
+
+    for found in asyncio.run(leftovers.look_for()):
+        if found.error:
+            yield Finding(f"leftovers {found.provider}", "warn", found.error)
+        for item in found.items:
+            yield Finding(
+                f"leftovers {found.provider}",
+                "warn" if item.ours else "ok",
+                leftovers.sentence(item),
+                "remove it in the provider's console if you do not need it" if item.ours else "",
+            )

@@ -22,7 +22,8 @@ def command(session: str, resume: bool) -> int:
     from remote_agent.logs import setup_logging
 
     setup_logging()
-    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    for noisy in ("asyncssh", "httpx"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     store = open_store()
     lock = DriverLock(session)
     try:

@@ -6,8 +6,10 @@ import json
 
 import click
 
+from gpusess.analysis.text import clean
 from gpusess.cli.complete import session_names
 from gpusess.sessions.board import Board, FleetView, SessionView
+from gpusess.sessions.summary import duration_text
 
 
 @click.command("status")
@@ -30,7 +32,11 @@ def command(session: str | None, as_json: bool, everything: bool) -> int:
         )
     elif as_json:
         facts = [session_facts(view) for view in fleet.sessions]
-        click.echo(json.dumps({"burn": fleet.burn, "spent_today": fleet.spent_today, "sessions": facts}))
+        from gpusess.cli.instances import stranger_facts
+
+        unknown = [stranger_facts(stranger) for stranger in fleet.strangers]
+        totals = {"burn": fleet.burn, "spent_today": fleet.spent_today}
+        click.echo(json.dumps({**totals, "sessions": facts, "unknown": unknown}))
     else:
         _table(fleet, everything)
     return 0
@@ -42,8 +48,19 @@ def _now(view: SessionView) -> list[str]:
     return [f"now       {view.row.detail}"] if view.row.detail else []
 
 
+def _unknown(fleet: FleetView) -> None:
+    """Instances that nobody here knows, as the providers listed them last."""
+    for s in fleet.strangers:
+        listed = duration_text(fleet.now - s.at)
+        click.echo(
+            f"unknown: {s.provider} {clean(s.instance.id)} ({clean(s.instance.name)}) {s.what};"
+            f" ${s.instance.price:.2f}/h, listed {listed} ago; `gpusess instances` shows what can be done"
+        )
+
+
 def _table(fleet: FleetView, everything: bool) -> None:
     if not fleet.sessions:
+        _unknown(fleet)
         click.echo("no sessions yet: `gpusess demo` shows the whole way, `gpusess up SPEC` starts yours")
         return
     ended = [v for v in fleet.sessions if v.kind == "done"]
@@ -57,6 +74,7 @@ def _table(fleet: FleetView, everything: bool) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if hidden:
         click.echo(f"… and {len(hidden)} ended ones (--all)")
+    _unknown(fleet)
     click.echo(f"burn ${fleet.burn:.2f}/h, spent today ${fleet.spent_today:.2f}")
 
 
@@ -68,5 +86,6 @@ def _row(view: SessionView) -> tuple[str, ...]:
     if run and run.state.band and run.state.accuracy is not None:
         low, high = run.state.band
         accuracy = f"{100 * run.state.accuracy:.1f} % ({100 * low:.1f} - {100 * high:.1f})"
+        accuracy += " FORCED" if run.state.forced else ""
     price = f"{row.price:.2f}" if view.bills else "-"
     return (row.name, state, row.job, row.provider, results, accuracy, price, f"{view.spent:.2f}")

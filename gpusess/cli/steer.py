@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from gpusess.cli.complete import session_names
 from gpusess.errors import SessionError
 
+if TYPE_CHECKING:
+    from gpusess.sessions.store import Store
+
 
 @click.command("resume")
 @click.argument("session", required=False, shell_complete=session_names)
 @click.option("--headless", is_flag=True, help="Progress lines on stderr, a summary on stdout.")
 @click.option("--detach", is_flag=True, help="Start it and return at once.")
+@click.option("--force", is_flag=True, help="Go on where answer formats disagree; the numbers are marked.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object (implies --headless).")
-def resume(session: str | None, headless: bool, detach: bool, as_json: bool) -> int:
+def resume(session: str | None, headless: bool, detach: bool, force: bool, as_json: bool) -> int:
     """Go on with what is missing of SESSION (default: the newest one).
 
     A cut-off session gets a driver again; if its instance is gone, a new one is launched and is given what is
@@ -26,6 +32,8 @@ def resume(session: str | None, headless: bool, detach: bool, as_json: bool) -> 
 
     store = start.open_store()
     row = store.find(session)
+    if force:
+        store.update(row.id, options={**row.options, "force": True})
     start.resume(store, row.id)
     if detach:
         return 0
@@ -85,6 +93,8 @@ def terminate(session: str | None, now: bool, yes: bool, detach: bool) -> int:
         if now
         else "bring its results home, then give it back"
     )
+    for line in _at_stake(store, row.id, now):
+        click.echo(line, err=True)
     if not yes and not click.confirm(f"{row.name} ({row.job}, ${row.price:.2f}/h): {what}?", default=False):
         return 1
     start.ask_to_terminate(store, row.id, pull=not now)
@@ -93,3 +103,21 @@ def terminate(session: str | None, now: bool, yes: bool, detach: bool) -> int:
     view = watch.watch(store, row.id, only_new=True, to_the_end=True)
     watch.print_summary(view, as_json=False)
     return 0 if view.row.state is State.TERMINATED else 1
+
+
+def _at_stake(store: Store, session_id: str, now: bool) -> Iterator[str]:
+    """What is home of each run that has begun, and what would be lost."""
+    from gpusess.sessions.board import Board
+
+    view = Board(store).refresh(budget=1 << 40).session(session_id)
+    for run in view.runs if view else []:
+        state = run.state
+        if run.row.status == "pending" or not state.total:
+            continue
+        line = f"{run.row.name}: {state.done} of {state.total} results are home"
+        if run.row.status == "running":
+            flight = f", {state.in_flight} are in flight" if state.in_flight else ""
+            line += f"{flight}; the run would end unfinished"
+        if now and state.done < state.total:
+            line += "; what has not come home is lost"
+        yield line

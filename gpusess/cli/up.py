@@ -10,45 +10,100 @@ import click
 
 if TYPE_CHECKING:
     from gpusess.sessions.store import Store
+    from gpusess.spec import Resources
 
 
 @click.command("up")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--headless", is_flag=True, help="Progress lines on stderr, a summary on stdout.")
 @click.option("--detach", is_flag=True, help="Start it and return at once.")
+@click.option(
+    "--wait",
+    metavar="LIMIT",
+    is_flag=False,
+    flag_value="24h",
+    help="Wait for capacity, at most so long (90s, 30m, 2h; alone: 24h).",
+)
+@click.option("--force", is_flag=True, help="Go on where answer formats disagree; the numbers are marked.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object (implies --headless).")
-def command(spec: Path, headless: bool, detach: bool, as_json: bool) -> int:
+def command(spec: Path, headless: bool, detach: bool, wait: str | None, force: bool, as_json: bool) -> int:
     """Start the session that the file SPEC describes, and watch it.
 
     The session does not need this command: it goes on when the command is left or killed.
     """
     from gpusess.spec import load_spec
 
+    limit = None if wait is None else _duration(wait)
     loaded = load_spec(spec)
-    return run_session(loaded, spec, headless=headless or as_json, detach=detach, as_json=as_json)
+    shown = headless or as_json
+    return run_session(loaded, spec, headless=shown, detach=detach, as_json=as_json, wait=limit, force=force)
+
+
+def _duration(text: str) -> float:
+    from gpusess.spec.models import seconds
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no duration such as 90s, 30m or 2h", param_hint="--wait"
+        ) from None
 
 
 def run_session(
-    spec: object, path: Path, *, headless: bool, detach: bool = False, as_json: bool = False
+    spec: object,
+    path: Path,
+    *,
+    headless: bool,
+    detach: bool = False,
+    as_json: bool = False,
+    wait: float | None = None,
+    force: bool = False,
 ) -> int:
     """Write the session down, start its driver, and watch; the exit status."""
-    from gpusess.providers import open_provider
     from gpusess.secrets import resolve_secrets
     from gpusess.sessions.start import ensure_driver, new_session, open_store
     from gpusess.spec import Spec
 
     assert isinstance(spec, Spec)
     # What would stop the session's driver is found here, before anything is written down or rented.
-    open_provider(spec.resources.provider, spec.resources.options)
+    provider = usable_provider(spec.resources)
     resolve_secrets(spec.secrets)
     store = open_store()
-    session_id = new_session(store, spec, path.read_text(encoding="utf-8"), path)
+    options: dict[str, object] = {} if wait is None else {"wait": wait}
+    if force:
+        options["force"] = True
+    text = path.read_text(encoding="utf-8")
+    session_id = new_session(store, spec, text, path, provider=provider, options=options)
     name = store.session(session_id).name
     ensure_driver(session_id)
     if detach:
         click.echo(name)
         return 0
     return show(store, session_id, headless=headless, as_json=as_json)
+
+
+def usable_provider(resources: Resources) -> str:
+    """The first of the spec's providers that can be used; the others are tried at launch too.
+
+    Raises what stands in the way of the only one, or of the last one.
+    """
+    from gpusess.errors import AuthRefused
+    from gpusess.providers import open_provider
+
+    usable, refused = [], None
+    for name in resources.provider:
+        try:
+            open_provider(name, resources.options_for(name))
+            usable.append(name)
+        except AuthRefused as exc:
+            refused = exc
+            if len(resources.provider) > 1:
+                click.echo(f"{name} is left out: {exc.message}", err=True)
+    if not usable:
+        assert refused is not None
+        raise refused
+    return usable[0]
 
 
 def show(store: Store, session_id: str, *, headless: bool, as_json: bool, only_new: bool = False) -> int:

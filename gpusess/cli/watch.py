@@ -9,11 +9,14 @@ import time
 
 import click
 
+from gpusess.analysis.text import clean
+from gpusess.analysis.training_state import TrainState
 from gpusess.errors import SessionError
 from gpusess.sessions.board import Board, RunView, SessionView
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Store
-from gpusess.sessions.summary import accuracy_text, duration_text, session_facts, summary_lines
+from gpusess.sessions.summary import accuracy_text, alarm_lines, duration_text, session_facts, summary_lines
+from gpusess.sessions.training_summary import evaluation_text, figures_text
 
 LOOK_EVERY = 0.25
 PROGRESS_EVERY = 2.0
@@ -83,8 +86,12 @@ class _Progress:
     def __init__(self) -> None:
         self._steps = 0
         self._detail = ""
+        self._lease = ""
         self._findings = 0
+        self._alarmed = False
         self._done = 0
+        self._evaluated = -1
+        self._collapses = 0
         self._planned = False
         self._spoke = 0.0
 
@@ -92,9 +99,14 @@ class _Progress:
         """Count what has happened as said."""
         if view:
             self._steps, self._detail = len(view.transitions), view.row.detail
+            self._lease = view.row.options.get("lease") or ""
         if view and view.run:
             state = view.run.state
             self._findings, self._done, self._planned = len(state.checks), state.done, state.total > 0
+            self._alarmed = state.alarm is not None
+            if state.train and state.train.evaluations:
+                self._evaluated = state.train.evaluations[-1].step
+                self._collapses = len(state.train.collapses)
 
     def show(self, view: SessionView) -> None:
         row = view.row
@@ -105,10 +117,20 @@ class _Progress:
         if row.detail != self._detail:
             self._detail = row.detail
             self._line(view, f"{row.state}: {row.detail}")
+        lease = row.options.get("lease") or ""
+        if lease != self._lease and view.bills and row.price:
+            self._line(view, f"lease: {lease}")
+        self._lease = lease
         run = view.run
         if run:
             self._show_findings(view, run)
+            self._show_alarm(view, run)
             self._show_progress(view, run)
+
+    def _show_alarm(self, view: SessionView, run: RunView) -> None:
+        for text in [] if self._alarmed else alarm_lines(run.state):
+            self._alarmed = True
+            self._line(view, f"ALARM {text}")
 
     def _show_findings(self, view: SessionView, run: RunView) -> None:
         checks = run.state.checks
@@ -124,9 +146,12 @@ class _Progress:
         if not self._planned:
             self._planned = True
             fine = sum(finding.status == "ok" for finding in state.checks)
+            what = "steps" if state.train else "results"
             self._line(
-                view, f"preflight: {fine} of {len(state.checks)} checks ok; {state.total} results to come"
+                view, f"preflight: {fine} of {len(state.checks)} checks ok; {state.total} {what} to come"
             )
+        if state.train:
+            self._show_training(view, state.train)
         finished = state.total > 0 and state.done == state.total
         if (
             not state.done
@@ -135,12 +160,28 @@ class _Progress:
         ):
             return
         self._done, self._spoke = state.done, now
+        if state.train:
+            said = f"step {state.done}/{state.total}  {figures_text(state.train)}"
+            self._line(view, f"{said}  ETA {duration_text(state.eta)}  ${view.spent:.2f}")
+            return
         speed = f"{state.tokens_per_second:.0f} tok/s" if state.tokens_per_second else "-"
         self._line(
             view,
             f"{state.done}/{state.total}  accuracy {accuracy_text(state)}  {speed}  "
             f"ETA {duration_text(state.eta)}  ${view.spent:.2f}",
         )
+
+    def _show_training(self, view: SessionView, train: TrainState) -> None:
+        """Evaluations and findings of the guard, each as it comes."""
+        for evaluation in train.evaluations:
+            if evaluation.step > self._evaluated:
+                self._evaluated = evaluation.step
+                self._line(view, f"evaluated at {evaluation_text(evaluation)}")
+        for collapse in train.collapses[self._collapses :]:
+            self._line(
+                view, f"COLLAPSE step {collapse.step}, {clean(collapse.rule)}: {clean(collapse.message)}"
+            )
+        self._collapses = len(train.collapses)
 
     @staticmethod
     def _line(view: SessionView, text: str) -> None:

@@ -14,15 +14,20 @@ from pathlib import Path
 from gpusess import paths
 from gpusess.analysis.logs import LogBook
 from gpusess.analysis.run_state import RunState
-from gpusess.sessions import money
+from gpusess.sessions import money, strangers
 from gpusess.sessions.driver_lock import is_held, lock_path
+from gpusess.sessions.ledger import Rental
 from gpusess.sessions.mirror import RunMirror, Tail
 from gpusess.sessions.states import ENDED, LIVE, STARTING, State
 from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
+from gpusess.sessions.strangers import Stranger
 from remote_agent.files import SUPERVISOR_LOG, WORKER_LOG
 
 DRIVER_LOG, SETUP_LOG = "driver.log", "setup.log"
 _RUN_LOGS = {"worker": WORKER_LOG, "agent": SUPERVISOR_LOG}
+
+LOG_BYTES = 4 << 20
+"""A log is read from that far before its end: the log book keeps about as many lines as that holds."""
 
 REST = 2.0
 """Seconds between looks at an ended session's files: hardly anything happens there."""
@@ -52,9 +57,18 @@ class SessionView:
     runs: list[RunView]
     driven: bool
     """A process drives this session now. False for a live session: `resume` it."""
-    bills: bool
-    spent: float
     now: float
+    rentals: list[Rental] = field(default_factory=list)
+    """The session's lines of the ledger, oldest first."""
+
+    @property
+    def bills(self) -> bool:
+        return money.bills(self.rentals)
+
+    @property
+    def spent(self) -> float:
+        """US dollars, over all instances of the session."""
+        return money.spent(self.rentals, self.now)
 
     @property
     def run(self) -> RunView | None:
@@ -99,6 +113,8 @@ class FleetView:
     """US dollars an hour, failed but still billed instances included."""
     spent_today: float = 0.0
     """US dollars since local midnight, over all sessions."""
+    strangers: list[Stranger] = field(default_factory=list)
+    """Instances with our tag that nobody here knows, as the providers listed them last."""
     version: int = 0
     """Grows when anything but the time has changed."""
     catching_up: bool = False
@@ -122,7 +138,8 @@ class Board:
         self._locks: dict[str, str] = {}
         self._views: dict[str, SessionView] = {}
         self._rows_version = -1
-        self._rows: list[tuple[SessionRow, list[Transition], list[RunRow]]] = []
+        self._rows: list[tuple[SessionRow, list[Transition], list[RunRow], list[Rental]]] = []
+        self._strangers: list[Stranger] = []
         self._version = 0
         self._seen = -1
 
@@ -130,19 +147,26 @@ class Board:
         """A snapshot of now. At most about `budget` new bytes of each journal are folded."""
         self._read_rows()
         now = self._clock()
-        views = [self._view(row, transitions, runs, budget, now) for row, transitions, runs in self._rows]
-        midnight = _midnight(now)
+        views = [self._view(*rows, budget, now) for rows in self._rows]
+        rentals = [rental for view in views for rental in view.rentals]
         return FleetView(
             views,
             now,
-            money.burn([v.row for v in views]),
-            sum(money.spent_since(v.row, midnight, now) for v in views),
+            money.burn(rentals),
+            money.spent(rentals, now, since=midnight(now)),
+            self._strangers,
             self._bump(views),
             any(run.catching_up for view in views for run in view.runs),
         )
 
     def _view(
-        self, row: SessionRow, transitions: list[Transition], runs: list[RunRow], budget: int, now: float
+        self,
+        row: SessionRow,
+        transitions: list[Transition],
+        runs: list[RunRow],
+        rentals: list[Rental],
+        budget: int,
+        now: float,
     ) -> SessionView:
         before = self._views.get(row.id)
         if before and before.row is row and _rests(before, now):
@@ -154,8 +178,7 @@ class Board:
             mirror = self._mirror(row.id, run.id)
             more = run.status != "pending" and mirror.refresh(budget)
             run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
-        spent = money.spent(row, now)
-        view = SessionView(row, transitions, run_views, is_held(lock), money.bills(row), spent, now)
+        view = SessionView(row, transitions, run_views, is_held(lock), now, rentals)
         self._views[row.id] = view
         return view
 
@@ -172,8 +195,13 @@ class Board:
         if version == self._rows_version:
             return
         self._rows_version = version
+        self._strangers = strangers.strangers(self._store.ledger)
+        rentals: dict[str, list[Rental]] = {}
+        for rental in self._store.ledger.rentals():
+            rentals.setdefault(rental.session, []).append(rental)
         self._rows = [
-            (row, self._store.transitions(row.id), self._store.runs(row.id)) for row in self._store.sessions()
+            (row, self._store.transitions(row.id), self._store.runs(row.id), rentals.get(row.id, []))
+            for row in self._store.sessions()
         ]
 
     def _mirror(self, session_id: str, run_id: str) -> RunMirror:
@@ -197,16 +225,19 @@ class _SessionLogs:
         self.book = LogBook()
         self._session_id = session_id
         folder = paths.session_dir(session_id)
-        self._tails = {("local", ""): Tail(folder / DRIVER_LOG), ("setup", ""): Tail(folder / SETUP_LOG)}
+        self._tails = {
+            ("local", ""): Tail(folder / DRIVER_LOG, LOG_BYTES),
+            ("setup", ""): Tail(folder / SETUP_LOG, LOG_BYTES),
+        }
 
     def refresh(self, run_ids: list[str]) -> None:
         for run_id in run_ids:
             for source, name in _RUN_LOGS.items():
                 if (source, run_id) not in self._tails:
-                    self._tails[source, run_id] = Tail(paths.run_dir(self._session_id, run_id) / name)
+                    path = paths.run_dir(self._session_id, run_id) / name
+                    self._tails[source, run_id] = Tail(path, LOG_BYTES)
         for (source, _), tail in self._tails.items():
-            lines = tail.lines()
-            if lines:
+            while lines := tail.lines():
                 self.book.add(source, (line.decode("utf-8", "replace") for line in lines))
 
 
@@ -216,6 +247,7 @@ def _rests(view: SessionView, now: float) -> bool:
     return view.row.state in ENDED and not catching_up and now - view.now < REST
 
 
-def _midnight(now: float) -> float:
+def midnight(now: float) -> float:
+    """The last local midnight, in seconds since the epoch."""
     local = time.localtime(now)
     return time.mktime((local.tm_year, local.tm_mon, local.tm_mday, 0, 0, 0, 0, 0, -1))

@@ -7,12 +7,11 @@ is replaced by starting another, and nothing but the store, the provider and the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from gpusess.errors import GpusessError, SessionError, Unreachable
 from gpusess.secrets import resolve_secrets
-from gpusess.sessions import money, renting
+from gpusess.sessions import giving_back, lease, money, readiness, reconcile, renting
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import FIRST_CONTACT_LIMIT, GaveUp, InstanceGone, Link
 from gpusess.sessions.preparing import prepare
@@ -25,6 +24,12 @@ LOOK_EVERY = 0.5
 
 DRAIN_PATIENCE = 60.0
 """Seconds to try to reach the instance before its end; then the user is asked."""
+
+ACCOUNT_EVERY = 300.0
+"""Seconds between looks at all that the account has: instances that nobody knows are to be known soon."""
+
+UNKNOWN_WORK = 4 * 3600.0
+"""Seconds that a run is taken to last before anything is known of its pace."""
 
 RECONNECT_PAUSE = 1.0
 """Seconds before a step whose link broke is begun again."""
@@ -39,6 +44,8 @@ class Driver:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._link = Link(ctx)
+        self._follower: RunFollower | None = None
+        """The run that is followed now."""
         self._why = ""
         """Why the session is being ended, where it was not simply done."""
         self._steps: dict[State, Callable[[], Awaitable[None]]] = {
@@ -56,6 +63,8 @@ class Driver:
     async def drive(self, resume: bool = False) -> State:
         """Go on until the session has ended, has failed, or is to be kept; returns its state then."""
         ctx = self._ctx
+        works = (self._watch_account(), lease.keep_word(ctx, self._link, self._work_left))
+        beside = [asyncio.ensure_future(_logged(work)) for work in works]
         try:
             if resume and ctx.row.state in (State.FAILED, State.TERMINATED):
                 await self._guarded(lambda: renting.revive(ctx))
@@ -69,7 +78,23 @@ class Driver:
                     return ctx.row.state
                 await self._guarded(lambda s=step: self._until_asked(s))  # type: ignore[misc]
         finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._link.close()
+            await ctx.close()
+
+    def _work_left(self) -> float:
+        """Seconds that the runs are still expected to take; what is not known is taken for long."""
+        waiting = sum(run.status == "pending" for run in self._ctx.store.runs(self._ctx.id))
+        running = self._follower.view.state.eta if self._follower else 0.0
+        return (UNKNOWN_WORK if running is None else 2 * running) + waiting * UNKNOWN_WORK
+
+    async def _watch_account(self) -> None:
+        """Write down what the provider lists: unknown instances are shown from that."""
+        while True:
+            await asyncio.sleep(ACCOUNT_EVERY)
+            await reconcile.look(self._ctx.store, self._ctx.provider, self._ctx.clock)
 
     async def _guarded(self, action: Callable[[], Awaitable[None]]) -> None:
         """An error ends in a clear state: what failed, what to do next, and whether it still bills.
@@ -82,9 +107,7 @@ class Driver:
         except InstanceGone as exc:
             self._link.broken()
             log.error("%s", exc.message)
-            with contextlib.suppress(GpusessError):
-                await renting.give_back(ctx)
-            ctx.move(State.FAILED, exc.message, error=exc.message, hint=exc.hint)
+            await self._after_the_loss(exc)
         except GpusessError as exc:
             log.error("%s (%s)", exc.message, exc.hint)
             ctx.move(State.FAILED, exc.message, error=exc.message, hint=exc.hint)
@@ -93,6 +116,22 @@ class Driver:
             message = f"unexpected: {type(exc).__name__}: {exc}"
             hint = "`gpusess logs` has the traceback; `gpusess resume` tries again"
             ctx.move(State.FAILED, message, error=message, hint=hint)
+
+    async def _after_the_loss(self, loss: InstanceGone) -> None:
+        """Give back what is left of a lost instance; go on elsewhere where the spec says so, else fail."""
+        ctx = self._ctx
+        message, hint = loss.message, loss.hint
+        try:
+            await giving_back.give_back(ctx)
+            if loss.preempted and ctx.spec.resources.on_preemption == "resume":
+                log.warning("going on on another instance, as the spec says")
+                ctx.move(State.FAILED, message)
+                await renting.revive(ctx)
+                return
+        except GpusessError as exc:
+            log.error("%s (%s)", exc.message, exc.hint)
+            message, hint = f"{message}; {exc.message}", exc.hint
+        ctx.move(State.FAILED, message, error=message, hint=hint)
 
     async def _unless_the_link_breaks(self, action: Callable[[], Awaitable[None]]) -> bool:
         """Whether the action came to its end. Raises GaveUp, and whatever else it raises."""
@@ -135,7 +174,7 @@ class Driver:
         ctx, wanted = self._ctx, self._ctx.spec.resources
         row, now = ctx.row, ctx.clock()
         why = ""
-        if wanted.budget is not None and money.spent(row, now) >= wanted.budget:
+        if wanted.budget is not None and money.spent(ctx.ledger.rentals(ctx.id), now) >= wanted.budget:
             why = f"the budget of ${wanted.budget:.2f} is spent"
         if wanted.max_hours is not None and row.launched and now - row.launched >= wanted.max_hours * 3600:
             why = f"max_hours ({wanted.max_hours:g}) are over"
@@ -179,13 +218,17 @@ class Driver:
         await renting.boot(self._ctx)
 
     async def _connect(self) -> None:
-        await self._link.connection(patience=FIRST_CONTACT_LIMIT)
+        agent = await self._link.agent(patience=FIRST_CONTACT_LIMIT)
+        # The watch comes first: whatever fails after this, the instance ends when nobody looks after it.
+        await lease.start_watch(self._ctx, agent)
+        await readiness.check_gpus(self._ctx, agent)
         self._ctx.move(State.PREPARING)
 
     async def _prepare(self) -> None:
         ctx = self._ctx
         agent = await self._link.agent()
         await prepare(ctx, agent, self._secrets())
+        await readiness.check_torch(ctx, agent)
         ctx.move(State.READY)
 
     async def _next_run(self) -> None:
@@ -202,7 +245,7 @@ class Driver:
 
     async def _run(self, run: RunRow) -> None:
         ctx = self._ctx
-        follower = RunFollower(ctx, self._link, run)
+        follower = self._follower = RunFollower(ctx, self._link, run)
         env = {**ctx.spec.env, **self._secrets()}
         try:
             ctx.store.update_run(
@@ -217,6 +260,7 @@ class Driver:
             ctx.move(State.READY, f"{run.name}: {outcome}")
             log.info("%s: %s %s", run.name, outcome, message)
         finally:
+            self._follower = None
             follower.close()
 
     async def _keep(self) -> None:
@@ -251,8 +295,8 @@ class Driver:
     async def _terminate(self) -> None:
         ctx = self._ctx
         await self._stop_on_own_machine()
-        await renting.give_back(ctx)
-        ctx.move(State.TERMINATED, f"${money.spent(ctx.row, ctx.clock()):.2f} spent")
+        await giving_back.give_back(ctx)
+        ctx.move(State.TERMINATED, f"${money.spent(ctx.ledger.rentals(ctx.id), ctx.clock()):.2f} spent")
 
     async def _stop_on_own_machine(self) -> None:
         """A machine that is not given back would go on computing: stop what was started there."""
@@ -269,3 +313,11 @@ class Driver:
     def _secrets(self) -> dict[str, str]:
         values = resolve_secrets(self._ctx.spec.secrets)
         return {name: value.get_secret_value() for name, value in values.items()}
+
+
+async def _logged(work: Awaitable[None]) -> None:
+    """Work beside the session's own: its failure is told, and ends nothing."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 (told in the log: the session goes on without it)
+        log.exception("work beside the session failed")

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
 from gpusess.sessions import start
 from gpusess.sessions.store import Store
+
+if TYPE_CHECKING:
+    from gpusess.providers.base import Offer
+    from gpusess.sessions.offers import Answer
+    from gpusess.sessions.wizard import Estimate, Guard, Job
+
+T = TypeVar("T")
 
 
 class DriverIntents:
@@ -24,13 +35,84 @@ class DriverIntents:
 
     def ssh_argv(self, session_id: str) -> list[str] | None:
         """The command line of the user's own `ssh` to the instance; None while there is none."""
-        import asyncio
-
+        from gpusess.providers.base import HostKey
         from gpusess.remote.keys import ssh_argv
+        from gpusess.sessions import host_keys
         from gpusess.sessions.context import open_context
-        from gpusess.sessions.link import session_target
+        from gpusess.sessions.link import own_target, rented_target
 
-        if self._store.session(session_id).endpoint is None:
+        row = self._store.session(session_id)
+        if row.endpoint is None:
             return None
         ctx = open_context(self._store, session_id)
-        return ssh_argv(asyncio.run(session_target(ctx)), ctx.folder / "known_hosts")
+        if ctx.provider.abilities.host_key is HostKey.OWN:
+            target = _in_a_thread(own_target(ctx.provider, row))
+        elif host_keys.pinned(ctx):
+            target = rented_target(ctx, row)
+        else:
+            return None
+        return ssh_argv(target, ctx.folder / "known_hosts")
+
+    def look_around(self) -> None:
+        """Ask the providers what they list, in a process of its own, where there ever was anything."""
+        import subprocess
+        import sys
+
+        from gpusess.sessions.offers import NOT_OFFERING
+
+        ledger = self._store.ledger
+        known = {s.provider for s in ledger.sightings()} | {r.provider for r in ledger.rentals()}
+        if known - set(NOT_OFFERING):
+            subprocess.Popen(
+                [sys.executable, "-m", "gpusess", "instances", "--json"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def stranger(self, provider: str, instance_id: str, answer: str) -> None:
+        from gpusess.errors import SessionError
+        from gpusess.sessions import reconcile, strangers
+
+        every = strangers.strangers(self._store.ledger)
+        found = [s for s in every if (s.provider, s.instance.id) == (provider, instance_id)]
+        if not found:
+            raise SessionError(f"{instance_id} is no unknown instance any more")
+        if answer == "ignore":
+            self._store.ledger.ignore(provider, instance_id, time.time())
+            return
+        session_id = reconcile.adopt(self._store, found[0], start.free_name(self._store))
+        if answer == "terminate":
+            start.ask_to_terminate(self._store, session_id, pull=False, wait=False)
+
+    def jobs(self) -> list[Job]:
+        from gpusess.sessions import wizard
+
+        return wizard.jobs()
+
+    def offers(self, *, ask: bool) -> list[Answer]:
+        import asyncio
+
+        from gpusess.sessions import offers
+
+        return asyncio.run(offers.ask_all()) if ask else offers.last_answers()
+
+    def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
+        from gpusess.sessions import wizard
+
+        return wizard.estimate(job, offer, guard, time.time())
+
+    def launch(self, job: Job, offer: Offer, guard: Guard) -> str:
+        from gpusess.sessions import wizard
+
+        return wizard.launch(job, offer, guard)
+
+
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end: the caller may stand in a loop of its own."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

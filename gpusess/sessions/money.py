@@ -1,36 +1,52 @@
-"""What sessions have cost and what they cost now. Pure arithmetic on the store's rows."""
+"""What sessions have cost and what they cost now. Pure arithmetic on the ledger's lines.
+
+An instance counts from the moment when its launch was intended to the moment when its end was known, so the
+sums are upper bounds: a provider may begin later, and may have ended it before we could look.
+"""
 
 from __future__ import annotations
 
-from gpusess.sessions.states import ENDED
+import time
+from collections.abc import Iterable
+
+from gpusess.sessions.ledger import Rental
 from gpusess.sessions.store import RunRow, SessionRow
 
 
-def bills(session: SessionRow) -> bool:
-    """Whether an instance of this session may be billing now; a failed session with an instance does."""
-    return session.launched is not None and session.ended is None and session.state not in ENDED
+def bills(rentals: Iterable[Rental]) -> bool:
+    """Whether any of these instances may be billing now; a failed session's does until it is given back."""
+    return any(rental.bills for rental in rentals)
 
 
-def spent(session: SessionRow, now: float) -> float:
-    """US dollars from every launch of the session to its end, or to `now`."""
-    if session.launched is None:
-        return session.spent_before
-    end = session.ended if session.ended is not None else now
-    return session.spent_before + session.price * max(0.0, end - session.launched) / 3600
+def burn(rentals: Iterable[Rental]) -> float:
+    """US dollars an hour, failed but still billed instances included."""
+    return sum(rental.price for rental in rentals if rental.bills)
 
 
-def burn(sessions: list[SessionRow]) -> float:
-    """US dollars an hour over all sessions, failed but still billed ones included."""
-    return sum(s.price for s in sessions if bills(s))
+def spent(rentals: Iterable[Rental], now: float, since: float = 0.0, until: float | None = None) -> float:
+    """US dollars between two moments (seconds since the epoch), or to `now`."""
+    return sum(cost(rental, now, since, until) for rental in rentals)
 
 
-def spent_since(session: SessionRow, start: float, now: float) -> float:
-    """US dollars from `start` on; earlier instances count if the session began after it."""
-    if session.launched is None:
-        return session.spent_before if session.created >= start else 0.0
-    end = session.ended if session.ended is not None else now
-    running = session.price * max(0.0, end - max(start, session.launched)) / 3600
-    return running + (session.spent_before if session.created >= start else 0.0)
+def cost(rental: Rental, now: float, since: float = 0.0, until: float | None = None) -> float:
+    """US dollars that one instance has cost between two moments, or to `now`."""
+    if not rental.existed:
+        return 0.0
+    end = min(rental.ended if rental.ended is not None else now, now if until is None else until)
+    return rental.price * max(0.0, end - max(since, rental.asked)) / 3600
+
+
+def by_day(rental: Rental, now: float) -> dict[str, float]:
+    """US dollars for each local day that the instance lived on, as `2026-11-21`."""
+    days: dict[str, float] = {}
+    end = rental.ended if rental.ended is not None else now
+    start = rental.asked
+    while rental.existed and start < end:
+        day = time.localtime(start)
+        next_day = time.mktime((day.tm_year, day.tm_mon, day.tm_mday + 1, 0, 0, 0, 0, 0, -1))
+        days[time.strftime("%Y-%m-%d", day)] = cost(rental, now, start, min(next_day, end))
+        start = next_day
+    return days
 
 
 def run_spent(session: SessionRow, run: RunRow, now: float) -> float:
@@ -39,3 +55,10 @@ def run_spent(session: SessionRow, run: RunRow, now: float) -> float:
         return 0.0
     end = run.ended if run.ended is not None else now
     return session.price * max(0.0, end - run.started) / 3600
+
+
+def seconds_left(rentals: Iterable[Rental], budget: float, price: float, now: float) -> float | None:
+    """Until the budget is spent at that price; None where nothing is paid, 0 where it is spent."""
+    if price <= 0:
+        return None
+    return max(0.0, budget - spent(rentals, now)) / price * 3600

@@ -1,7 +1,8 @@
-"""Renting and giving back: the only place that calls what costs money or ends it.
+"""Renting: the only place that calls what costs money. Giving back is `giving_back.py`.
 
-The intent is durable before each call. After a crash the provider's list is held against the intents: an
-instance with the intent's name is adopted, and nothing is launched a second time before that look.
+The intent and the ledger's line are durable before each call. After a crash the provider's list is held
+against the intents: an instance with the intent's name is adopted, and nothing is launched a second time
+before that look.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gpusess.errors import (
     AuthRefused,
@@ -19,136 +21,149 @@ from gpusess.errors import (
     ProviderFault,
     QuotaExceeded,
     RateLimited,
-    SessionError,
 )
-from gpusess.providers.base import Instance, InstanceStatus, LaunchRequest, Offer
+from gpusess.providers.base import HostKey, Instance, InstanceStatus, LaunchRequest, Offer, Provider
 from gpusess.remote.keys import mint_keypair
-from gpusess.sessions import money
+from gpusess.sessions import capacity, deadlines, estimates, giving_back, host_keys, presence, promises, tags
 from gpusess.sessions.context import Context, log
+from gpusess.sessions.ledger import Rental
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Intent
-from gpusess.spec import Spec
 
 BOOT_LIMIT = 30 * 60.0
-TERMINATE_LIMIT = 15 * 60.0
-POLL_EVERY = 0.3
-ASK_AGAIN_EVERY = 10.0
+RATE_PAUSES = (15.0, 30.0, 60.0)
+"""Seconds to hold off a launch that came too soon, before it is tried again."""
+_KEPT = ("wait", "budget", "max_hours", "overrides", "type", "force")
+"""Of the session's options, those that do not belong to an earlier instance."""
 
-_REFUSALS = (NoCapacity, QuotaExceeded, AuthRefused, BadRequest, RateLimited)
-"""Answers that say for certain that nothing was launched."""
-
-
-def choose_offer(offers: list[Offer], spec: Spec) -> Offer:
-    """The cheapest available offer that the spec allows. Raises NoCapacity, saying what was in the way."""
-    wanted = spec.resources
-    fitting = [o for o in offers if _fits(o, spec)]
-    if not fitting:
-        raise NoCapacity(
-            f"{wanted.provider} has no offer for {wanted.gpu or 'a CPU instance'}"
-            f"{f' in {wanted.region}' if wanted.region else ''}",
-            "change `resources.gpu` or `resources.region` in the spec",
-        )
-    cheap = [o for o in fitting if wanted.max_price is None or o.price <= wanted.max_price]
-    if not cheap:
-        raise NoCapacity(
-            f"the cheapest offer costs ${min(o.price for o in fitting):.2f}/h, more than max_price"
-            f" ${wanted.max_price:.2f}/h",
-            "raise `resources.max_price`",
-        )
-    ready = [o for o in cheap if o.available]
-    if not ready:
-        raise NoCapacity(f"nothing is available now of {', '.join(o.name for o in cheap)}", "try again later")
-    return min(ready, key=lambda o: (o.price, o.name))
-
-
-def _fits(offer: Offer, spec: Spec) -> bool:
-    wanted = spec.resources
-    if wanted.region not in (None, "any", offer.region):
-        return False
-    if wanted.gpu_model is None:
-        return True
-    return wanted.gpu_model.lower() in offer.gpu.lower() and offer.gpus == wanted.gpu_count
+_REFUSALS = (NoCapacity, QuotaExceeded, AuthRefused, BadRequest)
+"""Answers that say for certain that nothing was launched, unless the provider says that they do not. "Too
+many requests" is none: it may come from something on the way, after the launch took effect.
+"""
 
 
 # --- launch ---
 
 
 async def launch(ctx: Context) -> None:
-    """From `requested` or `launching` to `booting`: at most one instance is ever launched for one intent."""
-    intent = _open_intent(ctx, "launch")
-    if intent:
-        found = await _find(ctx, intent)
+    """From `requested` or `launching` to `booting`: at most one instance is ever launched for one intent.
+
+    Returns early where the user asks for something else while capacity is waited for.
+    """
+    if await _recover(ctx):
+        return
+    await capacity.first_that_has_room(ctx, _try)
+
+
+async def _recover(ctx: Context) -> bool:
+    """Settle what an earlier process left open; whether it had launched an instance that is taken over."""
+    for intent in open_intents(ctx, "launch"):
+        ctx.use(intent.provider)
+        found = await presence.find(ctx, ctx.provider, intent)
+        if found and _usable(found):
+            _launched(ctx, intent, found)
+            return True
         if found:
-            _launched(ctx, intent.id, found)
+            await _end_remains(ctx, intent, found)
+        else:
+            _nothing_launched(ctx, intent, "absent")
+            log.warning("the launch of %s left no instance", intent.launch_name)
+    return False
+
+
+async def _try(ctx: Context, provider: Provider, offer: Offer) -> None:
+    """One launch of one offer, with a pause and another try where it came too soon. Raises ProviderError."""
+    host_keys.check_before_launch(ctx, provider)
+    for pause in (*RATE_PAUSES, None):
+        try:
+            await _launch_once(ctx, provider, offer)
             return
-        ctx.store.settle_intent(intent.id, "absent")
-        log.warning("the launch of %s left no instance; launching again", intent.launch_name)
-    offer = choose_offer(await ctx.provider.offers(), ctx.spec)
-    number = sum(i.verb == "launch" for i in ctx.store.intents(ctx.id)) + 1
-    name = f"gpusess-{ctx.id}-{number}"
-    request = _request(ctx, name, offer)
-    intent_id = ctx.store.add_intent(ctx.id, "launch", ctx.provider.name, name, offer.price)
-    ctx.move(
-        State.LAUNCHING,
-        f"{offer.name} in {offer.region} at ${offer.price:.2f}/h",
-        launch_name=name,
+        except RateLimited as exc:
+            if pause is None or ctx.asked():
+                raise
+            ctx.say(f"{exc.message}; trying again in {pause:.0f} s")
+            await ctx.sleep(pause)
+
+
+async def _launch_once(ctx: Context, provider: Provider, offer: Offer) -> None:
+    ctx.use(provider.name)
+    rental = _rental(ctx, provider, offer)
+    request = _request(ctx, provider, rental, offer)
+    intent_id = ctx.store.begin_launch(
+        rental,
+        presence.describe(rental),
+        provider=provider.name,
+        launch_name=rental.name,
         instance_id=None,
         endpoint=None,
         offer=asdict(offer),
         price=offer.price,
-        launched=ctx.clock(),
+        launched=rental.asked,
         ended=None,
         error="",
         hint="",
+        options=_options(ctx, provider, rental),
     )
+    log.info("launching %s: %s", rental.name, presence.describe(rental))
+    intent = next(i for i in ctx.store.intents(ctx.id) if i.id == intent_id)
     try:
-        instance = await ctx.provider.launch(request)
-    except _REFUSALS as exc:
-        _nothing_launched(ctx, intent_id, exc.message)
-        raise
+        instance = await provider.launch(request)
     except ProviderError as exc:
-        found = await _find(ctx, _open_intent(ctx, "launch"))
-        if not found:
-            _nothing_launched(ctx, intent_id, exc.message)
+        certain = isinstance(exc, _REFUSALS) and not provider.abilities.refusals_create
+        found = None if certain else await presence.find(ctx, provider, intent)
+        if found is None:
+            _nothing_launched(ctx, intent, f"refused: {exc.message}")
+            raise
+        if isinstance(exc, _REFUSALS) or not _usable(found):
+            # An error that made an instance all the same: it is not what was wanted, and it may bill.
+            await _end_remains(ctx, intent, found)
             raise
         instance = found
-    _launched(ctx, intent_id, instance)
+    _launched(ctx, intent, instance)
 
 
-def _open_intent(ctx: Context, verb: str) -> Intent | None:
-    waiting = [i for i in ctx.store.intents(ctx.id) if i.verb == verb and i.settled is None]
-    return waiting[-1] if waiting else None
+def _options(ctx: Context, provider: Provider, rental: Rental) -> dict[str, Any]:
+    """The session's options for a new instance: what belonged to an earlier one is left out."""
+    kept = {name: value for name, value in ctx.row.options.items() if name in _KEPT}
+    return {**kept, "lease": promises.said(ctx, provider, rental.deadline)}
 
 
-async def _find(ctx: Context, intent: Intent | None) -> Instance | None:
-    """The instance with the intent's name. Absence counts only after the provider's settle time."""
-    if intent is None:
-        return None
-    while True:
-        for instance in await ctx.provider.list():
-            if instance.name == intent.launch_name and instance.status is not InstanceStatus.TERMINATED:
-                return instance
-        left = intent.at + ctx.provider.abilities.settle_seconds - ctx.clock()
-        if left <= 0:
-            return None
-        ctx.say(f"a launch had no answer; waiting {left:.0f} s more to be sure that it left no instance")
-        await ctx.sleep(min(left, 5.0))
+def _usable(instance: Instance) -> bool:
+    return instance.status in (InstanceStatus.BOOTING, InstanceStatus.RUNNING)
 
 
-def _request(ctx: Context, name: str, offer: Offer) -> LaunchRequest:
+def open_intents(ctx: Context, verb: str) -> list[Intent]:
+    """Calls whose outcome is not known, oldest first."""
+    return [i for i in ctx.store.intents(ctx.id) if i.verb == verb and i.settled is None]
+
+
+def _rental(ctx: Context, provider: Provider, offer: Offer) -> Rental:
+    now = ctx.clock()
+    number = sum(i.verb == "launch" for i in ctx.store.intents(ctx.id)) + 1
+    deadline = deadlines.limit(ctx.spec.resources, ctx.ledger.rentals(ctx.id), offer.price, now)
+    name = tags.launch_name(ctx.id, number, deadline)
+    return Rental(name, ctx.id, provider.name, provider.account, now, offer.price, asdict(offer), deadline)
+
+
+def _request(ctx: Context, provider: Provider, rental: Rental, offer: Offer) -> LaunchRequest:
     """Keys are minted for this launch; the private host key goes to this one instance only."""
     client_public = client_key(ctx)
-    host_private, host_public = mint_keypair(name)
-    (ctx.folder / "host_key.pub").write_text(host_public + "\n")
+    host_private, host_public = mint_keypair(rental.name)
+    pinned = ctx.folder / host_keys.FILE
+    pinned.unlink(missing_ok=True)
+    if provider.abilities.host_key is HostKey.INJECTED:
+        pinned.write_text(host_public + "\n")
+    wanted = ctx.spec.resources
     return LaunchRequest(
-        name=name,
+        name=rental.name,
         offer=offer,
         client_public_key=client_public,
         host_private_key=host_private,
         host_public_key=host_public,
-        tags={"gpusess": ctx.id},
-        lease_seconds=ctx.spec.resources.lease,
-        options=ctx.spec.resources.options,
+        tags=tags.launch_tags(ctx.id, rental.deadline),
+        lease_seconds=wanted.lease,
+        deadline=deadlines.first(provider, wanted, rental.deadline, ctx.clock()),
+        options=wanted.options_for(provider.name),
     )
 
 
@@ -170,118 +185,92 @@ def _write_private(path: Path, content: str) -> None:
         file.write(content)
 
 
-def _nothing_launched(ctx: Context, intent_id: int, why: str) -> None:
-    ctx.store.settle_intent(intent_id, f"refused: {why}")
-    ctx.store.update(ctx.id, launched=None)
+def _nothing_launched(ctx: Context, intent: Intent, why: str) -> None:
+    with ctx.store.together():
+        ctx.ledger.change(intent.launch_name, ended=ctx.clock(), outcome=why)
+        ctx.store.settle_intent(intent.id, why)
+        ctx.store.update(ctx.id, launched=None)
 
 
-def _launched(ctx: Context, intent_id: int, instance: Instance) -> None:
-    ctx.store.settle_intent(intent_id, "launched", instance.id)
-    ctx.move(State.BOOTING, f"instance {instance.id}", instance_id=instance.id)
+def _launched(ctx: Context, intent: Intent, instance: Instance) -> None:
+    with ctx.store.together():
+        ctx.ledger.change(intent.launch_name, instance_id=instance.id, outcome="launched")
+        ctx.store.settle_intent(intent.id, "launched", instance.id)
+        ctx.move(State.BOOTING, f"instance {instance.id}", instance_id=instance.id)
+
+
+async def _end_remains(ctx: Context, intent: Intent, instance: Instance) -> None:
+    """Give back what a launch left that is of no use, before anything else is launched."""
+    log.warning(
+        "the launch of %s left %s (%s); giving it back", intent.launch_name, instance.id, instance.status
+    )
+    with ctx.store.together():
+        ctx.ledger.change(intent.launch_name, instance_id=instance.id, outcome="launched", seen=ctx.clock())
+        ctx.store.settle_intent(intent.id, "launched", instance.id)
+        ctx.store.update(ctx.id, instance_id=instance.id)
+    await giving_back.give_back(ctx)
+    ctx.store.update(ctx.id, instance_id=None, launched=None, ended=None)
+
+
+# --- boot ---
 
 
 async def boot(ctx: Context) -> None:
     """Wait until the provider says that the instance runs and where its SSH server is."""
-    since = ctx.row.since
+    wait, usual = ctx.wait(), estimates.usual_boot(ctx.store, ctx.row)
     while True:
-        instance = await look(ctx)
-        if instance is None or instance.status in (InstanceStatus.FAILED, InstanceStatus.TERMINATED):
+        try:
+            instance = await look(ctx)
+        except (ProviderFault, RateLimited) as exc:
+            trouble = f"; {exc.message}"
+        else:
+            trouble = ""
+            _check_boot(ctx, instance, wait.slept)
+            if instance and instance.status is InstanceStatus.RUNNING and instance.endpoint:
+                ctx.move(State.CONNECTING, endpoint=asdict(instance.endpoint))
+                return
+        if wait.elapsed > BOOT_LIMIT:
             raise ProviderFault(
-                f"the instance did not start: {instance.reason if instance else 'the provider has lost it'}",
-                "`gpusess resume` launches another one",
-            )
-        if instance.status is InstanceStatus.RUNNING and instance.endpoint:
-            ctx.move(State.CONNECTING, endpoint=asdict(instance.endpoint))
-            return
-        if ctx.clock() - since > BOOT_LIMIT:
-            raise ProviderFault(
-                f"the instance still boots after {BOOT_LIMIT / 60:.0f} minutes, and it bills",
+                f"the instance still boots after {BOOT_LIMIT / 60:.0f} minutes, and it bills{trouble}",
                 "`gpusess terminate` gives it back; `gpusess resume` goes on waiting",
             )
-        await ctx.sleep(POLL_EVERY)
+        ctx.say(f"instance {ctx.row.instance_id}; {usual.text()}, limit {BOOT_LIMIT / 60:.0f} min{trouble}")
+        await wait.pause(ctx.provider.abilities.poll_seconds)
+
+
+def _check_boot(ctx: Context, instance: Instance | None, slept: float) -> None:
+    """Raise ProviderFault where the instance will not come up."""
+    broken = (
+        InstanceStatus.FAILED,
+        InstanceStatus.TERMINATED,
+        InstanceStatus.PREEMPTED,
+        InstanceStatus.STOPPED,
+    )
+    if instance is None and not presence.settled(ctx, slept):
+        return
+    if instance is None or instance.status in broken:
+        why = (instance.reason or str(instance.status)) if instance else "the provider has lost it"
+        raise ProviderFault(
+            f"the instance did not start: {why}", "`gpusess resume` gives it back and launches another one"
+        )
 
 
 async def look(ctx: Context) -> Instance | None:
     """The session's instance as the provider sees it now."""
-    instance_id = ctx.row.instance_id
-    return await ctx.provider.get(instance_id) if instance_id else None
-
-
-# --- giving back ---
-
-
-async def give_back(ctx: Context) -> None:
-    """Terminate the instance; returns when the provider says that it is gone. State: `terminating`."""
-    row = ctx.row
-    if row.instance_id is None:
-        await _adopt_before_the_end(ctx)
-        row = ctx.row
-    if row.instance_id is None or row.ended is not None:
-        ctx.store.update(ctx.id, ended=row.ended or (ctx.clock() if row.launched else None))
-        return
-    intent = _open_intent(ctx, "terminate")
-    intent_id = (
-        intent.id
-        if intent
-        else ctx.store.add_intent(ctx.id, "terminate", row.provider, row.launch_name or "", row.price)
-    )
-    await _until_gone(ctx, row.instance_id)
-    ctx.store.update(ctx.id, ended=ctx.clock())
-    ctx.store.settle_intent(intent_id, "terminated", row.instance_id)
-
-
-async def _adopt_before_the_end(ctx: Context) -> None:
-    """A launch without an answer may have left an instance: it is to be ended too."""
-    intent = _open_intent(ctx, "launch")
-    found = await _find(ctx, intent)
-    if intent and found:
-        ctx.store.settle_intent(intent.id, "launched", found.id)
-        ctx.store.update(ctx.id, instance_id=found.id)
-    elif intent:
-        _nothing_launched(ctx, intent.id, "absent")
-
-
-async def _until_gone(ctx: Context, instance_id: str) -> None:
-    started = ctx.clock()
-    asked: float | None = None
-    while True:
-        trouble = ""
-        try:
-            instance = await ctx.provider.get(instance_id)
-            if instance is None or instance.status is InstanceStatus.TERMINATED:
-                return
-            if asked is None or ctx.clock() - asked > ASK_AGAIN_EVERY:
-                asked = ctx.clock()
-                await ctx.provider.terminate(instance_id)
-                continue
-        except (ProviderFault, RateLimited) as exc:
-            trouble = f": {exc.message}"
-        waited = ctx.clock() - started
-        if waited > TERMINATE_LIMIT:
-            raise SessionError(
-                f"{ctx.provider.name} has not confirmed the end of {instance_id} for "
-                f"{waited / 60:.0f} minutes{trouble}; it may go on billing",
-                "look at the provider's console, and run `gpusess terminate` again",
-            )
-        if waited > ASK_AGAIN_EVERY:
-            ctx.say(f"waiting for {ctx.provider.name} to confirm the end, {waited:.0f} s{trouble}")
-        await ctx.sleep(POLL_EVERY)
+    return await presence.look(ctx)
 
 
 async def revive(ctx: Context) -> None:
     """On resume: go on with the instance if it is there, else give it back for good and launch another."""
-    row = ctx.row
-    if _open_intent(ctx, "launch"):
+    if open_intents(ctx, "launch"):
         await launch(ctx)
         return
-    instance = await look(ctx) if row.ended is None else None
-    if instance and instance.status in (InstanceStatus.RUNNING, InstanceStatus.BOOTING):
-        ctx.move(State.BOOTING, "found again", error="", hint="")
-        return
+    row = ctx.row
     if row.launched is not None and row.ended is None:
-        await give_back(ctx)
-        row = ctx.row
-    ctx.store.update(
-        ctx.id, spent_before=money.spent(row, ctx.clock()), launched=None, ended=None, instance_id=None
-    )
+        instance = await look(ctx)
+        if instance and _usable(instance):
+            ctx.move(State.BOOTING, "found again", error="", hint="")
+            return
+        await giving_back.give_back(ctx)
+    ctx.store.update(ctx.id, launched=None, ended=None, instance_id=None)
     await launch(ctx)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpusess import paths
 from gpusess.errors import SessionError
@@ -33,28 +33,48 @@ def open_store() -> Store:
     return Store(paths.database())
 
 
-def new_session(store: Store, spec: Spec, text: str, path: Path) -> str:
-    """Write a session down as `requested`; its id. Nothing is launched yet."""
+def new_session(
+    store: Store,
+    spec: Spec,
+    text: str,
+    path: Path,
+    *,
+    provider: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> str:
+    """Write a session down as `requested`; its id. Nothing is launched yet.
+
+    provider: the first of the spec's that can be used; options: what the command line said beside the spec.
+    """
     import secrets
 
     session_id = secrets.token_hex(4)
     runs = [(f"{session_id}-{run.name}", run.name) for run in spec.runs]
     store.add_session(
         id=session_id,
-        name=_free_name({s.name for s in store.sessions()}),
+        name=free_name(store),
         job=spec.name,
-        provider=spec.resources.provider,
+        provider=provider or spec.resources.provider[0],
         spec=text,
         spec_path=str(path.resolve()),
-        options={},
+        options={**_limits(spec), **(options or {})},
         runs=runs,
     )
     return session_id
 
 
-def _free_name(taken: set[str]) -> str:
+def _limits(spec: Spec) -> dict[str, Any]:
+    """What whoever shows the session wants to know of its limits without reading the spec."""
+    wanted = spec.resources
+    limits = {"budget": wanted.budget, "max_hours": wanted.max_hours}
+    return {name: value for name, value in limits.items() if value is not None}
+
+
+def free_name(store: Store) -> str:
+    """A name that no session has yet."""
     import secrets
 
+    taken = {s.name for s in store.sessions()}
     colours, birds = _COLOURS.split(), _BIRDS.split()
     for _ in range(1000):
         name = f"{secrets.choice(colours)}-{secrets.choice(birds)}"
@@ -97,6 +117,11 @@ def resume(store: Store, session_id: str, *, wait: bool = True) -> None:
     row = store.session(session_id)
     if is_driven(session_id):
         raise SessionError(f"{row.name} is being driven already", f"`gpusess attach {row.name}` shows it")
+    if not store.runs(session_id) and not row.spec:
+        raise SessionError(
+            f"{row.name} is an adopted instance: there is nothing to resume",
+            f"`gpusess terminate {row.name}` gives it back",
+        )
     unfinished = [run for run in store.runs(session_id) if run.status != "complete"]
     if not unfinished and row.state is State.TERMINATED:
         raise SessionError(f"{row.name} is complete: nothing is missing", f"`gpusess results {row.name}`")

@@ -1,6 +1,6 @@
-"""The store: one SQLite file (WAL, synchronous=FULL) with sessions, their transitions, runs, requests and
-the money's intents. Every write is committed, and so durable, before its method returns: whoever announces
-an effect writes here first. No rules live here but the state machine's.
+"""The store: one SQLite file (WAL, synchronous=FULL) with sessions, their transitions, runs, requests, the
+money's intents, and the ledger (`ledger.py`). Every write is committed, and so durable, before its method
+returns: whoever announces an effect writes here first. No rules live here but the state machine's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from gpusess.errors import SessionError
+from gpusess.sessions import ledger
+from gpusess.sessions.ledger import Ledger, Rental
 from gpusess.sessions.states import ALLOWED, State
+
+_VERSION = 1
+"""Of the tables. 0: a store without a ledger, where a session had the sum of its earlier instances."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -23,7 +28,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     spec TEXT NOT NULL, spec_path TEXT NOT NULL, created REAL NOT NULL,
     state TEXT NOT NULL, since REAL NOT NULL, detail TEXT NOT NULL DEFAULT '',
     launch_name TEXT, instance_id TEXT, offer TEXT, price REAL NOT NULL DEFAULT 0,
-    endpoint TEXT, launched REAL, ended REAL, spent_before REAL NOT NULL DEFAULT 0,
+    endpoint TEXT, launched REAL, ended REAL,
     error TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '', options TEXT NOT NULL DEFAULT '{}'
 );
 CREATE TABLE IF NOT EXISTS transitions (
@@ -37,7 +42,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE TABLE IF NOT EXISTS intents (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, verb TEXT NOT NULL,
     provider TEXT NOT NULL, launch_name TEXT NOT NULL, price REAL NOT NULL,
-    instance_id TEXT, settled REAL, outcome TEXT NOT NULL DEFAULT ''
+    instance_id TEXT, settled REAL, outcome TEXT NOT NULL DEFAULT '', account TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS requests (
     id INTEGER PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, verb TEXT NOT NULL,
@@ -70,8 +75,6 @@ class SessionRow:
     """When the present instance was launched (billing begins)."""
     ended: float | None
     """When the provider said that it is gone (billing ends)."""
-    spent_before: float
-    """Money spent on earlier instances of this session."""
     error: str
     hint: str
     options: dict[str, Any]
@@ -113,6 +116,8 @@ class Intent:
     instance_id: str | None
     settled: float | None
     outcome: str
+    account: str = ""
+    """The fingerprint of the key that the call is made with."""
 
 
 @dataclass(slots=True)
@@ -139,11 +144,31 @@ class Store:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        self._prepare()
         path.chmod(0o600)
+        self.ledger = Ledger(self._rows, self._transaction)
 
     def close(self) -> None:
         self._db.close()
+
+    def _prepare(self) -> None:
+        """Make the tables, or bring an older store's up to date."""
+        if self._version() >= _VERSION:
+            return
+        self._db.executescript(_SCHEMA + ledger.SCHEMA)
+        with self._transaction() as db:
+            if self._version() >= _VERSION:  # another process was quicker
+                return
+            columns = {row["name"] for row in db.execute("PRAGMA table_info(sessions)")}
+            if "spent_before" in columns:
+                db.execute("ALTER TABLE intents ADD COLUMN account TEXT NOT NULL DEFAULT ''")
+                ledger.backfill(db)
+                db.execute("ALTER TABLE sessions DROP COLUMN spent_before")
+            db.execute(f"PRAGMA user_version={_VERSION}")
+
+    def _version(self) -> int:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     # --- sessions ---
 
@@ -203,14 +228,8 @@ class Store:
 
     def move(self, id: str, state: State, detail: str = "", **changes: Any) -> None:
         """One transition, with changes of other columns, in one durable step."""
-        now = self._clock()
         with self._transaction() as db:
-            (old,) = db.execute("SELECT state FROM sessions WHERE id=?", (id,)).fetchone()
-            if state != old and state not in ALLOWED[State(old)]:
-                raise SessionError(f"a session cannot go from {old} to {state}")
-            columns = {"state": state, "since": now, "detail": detail, **changes}
-            _update(db, "sessions", id, columns)
-            db.execute("INSERT INTO transitions VALUES (?,?,?,?)", (id, now, state, detail))
+            _move(db, id, self._clock(), state, detail, changes)
 
     def update(self, id: str, **changes: Any) -> None:
         """Change columns of a session that are not its state."""
@@ -222,6 +241,21 @@ class Store:
     def transitions(self, id: str) -> list[Transition]:
         rows = self._rows("SELECT * FROM transitions WHERE session=? ORDER BY at, rowid", id)
         return [Transition(r["session"], r["at"], State(r["state"]), r["detail"]) for r in rows]
+
+    def transitions_of(self, provider: str, type: str) -> dict[str, list[Transition]]:
+        """The transitions of the last 50 sessions on an instance type, by session."""
+        rows = self._rows(
+            "SELECT t.* FROM transitions t JOIN (SELECT id FROM sessions WHERE provider=? AND"
+            " json_extract(offer,'$.name')=? ORDER BY created DESC LIMIT 50) s ON t.session=s.id"
+            " ORDER BY t.session, t.at, t.rowid",
+            provider,
+            type,
+        )
+        found: dict[str, list[Transition]] = {}
+        for r in rows:
+            step = Transition(r["session"], r["at"], State(r["state"]), r["detail"])
+            found.setdefault(step.session, []).append(step)
+        return found
 
     # --- runs ---
 
@@ -235,13 +269,21 @@ class Store:
 
     # --- intents: what costs money is written down before it is asked for ---
 
-    def add_intent(self, session: str, verb: str, provider: str, launch_name: str, price: float) -> int:
+    def add_intent(
+        self, session: str, verb: str, provider: str, launch_name: str, price: float, account: str = ""
+    ) -> int:
         with self._transaction() as db:
-            cursor = db.execute(
-                "INSERT INTO intents (session,at,verb,provider,launch_name,price) VALUES (?,?,?,?,?,?)",
-                (session, self._clock(), verb, provider, launch_name, price),
-            )
-            return int(cursor.lastrowid or 0)
+            return _add_intent(db, self._clock(), session, verb, provider, launch_name, price, account)
+
+    def begin_launch(self, rental: Rental, detail: str, **changes: Any) -> int:
+        """The intent, the ledger's line and the state `launching` in one durable step; the intent's id."""
+        now = self._clock()
+        with self._transaction() as db:
+            of = rental.provider, rental.name, rental.price, rental.account
+            number = _add_intent(db, now, rental.session, "launch", *of)
+            ledger.insert(db, rental)
+            _move(db, rental.session, now, State.LAUNCHING, detail, changes)
+            return number
 
     def settle_intent(self, id: int, outcome: str, instance_id: str | None = None) -> None:
         with self._transaction() as db:
@@ -286,7 +328,16 @@ class Store:
         return self._db.execute(sql, args).fetchall()
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Several writes as one durable step: after a crash all of them hold, or none."""
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._db.in_transaction:  # within `together`
+            yield self._db
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
@@ -301,7 +352,34 @@ def _session(row: sqlite3.Row) -> SessionRow:
     values["state"] = State(values["state"])
     for name in ("offer", "endpoint", "options"):
         values[name] = json.loads(values[name]) if values[name] else None
-    return SessionRow(**values)
+    return SessionRow(**{field.name: values[field.name] for field in fields(SessionRow)})
+
+
+def _move(
+    db: sqlite3.Connection, id: str, now: float, state: State, detail: str, changes: dict[str, Any]
+) -> None:
+    (old,) = db.execute("SELECT state FROM sessions WHERE id=?", (id,)).fetchone()
+    if state != old and state not in ALLOWED[State(old)]:
+        raise SessionError(f"a session cannot go from {old} to {state}")
+    _update(db, "sessions", id, {"state": state, "since": now, "detail": detail, **changes})
+    db.execute("INSERT INTO transitions VALUES (?,?,?,?)", (id, now, state, detail))
+
+
+def _add_intent(
+    db: sqlite3.Connection,
+    now: float,
+    session: str,
+    verb: str,
+    provider: str,
+    launch_name: str,
+    price: float,
+    account: str,
+) -> int:
+    cursor = db.execute(
+        "INSERT INTO intents (session,at,verb,provider,launch_name,price,account) VALUES (?,?,?,?,?,?,?)",
+        (session, now, verb, provider, launch_name, price, account),
+    )
+    return int(cursor.lastrowid or 0)
 
 
 def _update(db: sqlite3.Connection, table: str, id: str | int, changes: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpusess.analysis.run_state import RunState
+from gpusess.analysis.run_state import Expected, RunState
 from gpusess.analysis.text import clean
 from gpusess.sessions.board import RunView, SessionView
+from gpusess.sessions.states import State
+from gpusess.sessions.training_summary import training_facts, training_lines
 
 
 def session_facts(view: SessionView) -> dict[str, Any]:
@@ -29,6 +31,14 @@ def session_facts(view: SessionView) -> dict[str, Any]:
         "launched": row.launched,
         "ended": row.ended,
         "instance": row.instance_id,
+        "instances": [
+            {"name": r.name, "provider": r.provider, "asked": r.asked, "ended": r.ended, "price": r.price}
+            | {"outcome": r.outcome, "deadline": r.deadline}
+            for r in view.rentals
+        ],
+        "lease": row.options.get("lease"),
+        "host_key": row.options.get("host_key"),
+        "notice": row.options.get("notice"),
         "error": row.error,
         "hint": row.hint,
         "runs": [run_facts(run) for run in view.runs],
@@ -62,6 +72,16 @@ def run_facts(run: RunView) -> dict[str, Any]:
         "disagree": state.disagree,
         "accuracy": state.accuracy,
         "wilson95": list(band) if band else None,
+        "forced": state.forced,
+        "expected": {"low": state.expected.low, "high": state.expected.high, "says": state.expected.says}
+        if state.expected
+        else None,
+        "alarm": {"message": state.alarm.message, "causes": list(state.alarm.causes)}
+        if state.alarm
+        else None,
+        "training": training_facts(state.train),
+        "oracle": state.best.oracle,
+        "reranked": state.best.reranked(),
         "tokens_in": state.tokens_in,
         "tokens_out": state.tokens_out,
         "tokens_per_second": state.tokens_per_second,
@@ -81,10 +101,32 @@ def accuracy_text(state: RunState) -> str:
     if state.accuracy is None or state.band is None:
         return "-"
     low, high = state.band
+    forced = " FORCED" if state.forced else ""
     return (
         f"{100 * state.accuracy:.1f} % (95% Wilson {100 * low:.1f} - {100 * high:.1f}, "
-        f"{state.right} of {state.graded})"
+        f"{state.right} of {state.graded}){forced}"
     )
+
+
+def expected_text(expected: Expected) -> str:
+    """`60.0 % (the spec)`, `57.3 - 62.7 % (the baseline base)`."""
+    low, high = f"{100 * expected.low:.1f}", f"{100 * expected.high:.1f}"
+    return f"{low if low == high else f'{low} - {high}'} % ({clean(expected.says)})"
+
+
+def best_text(state: RunState) -> str:
+    """`random pick 25.0 %, energy 31.2 %, oracle 44.0 %`; empty for one answer a sample."""
+    if state.best.oracle is None or state.accuracy is None:
+        return ""
+    shares = {"random pick": state.accuracy, **state.best.reranked(), "oracle": state.best.oracle}
+    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+
+
+def alarm_lines(state: RunState) -> list[str]:
+    """The alarm and what may be the matter; empty where none was raised."""
+    if not state.alarm:
+        return []
+    return [clean(state.alarm.message), *(f"maybe: {clean(cause)}" for cause in state.alarm.causes)]
 
 
 def duration_text(seconds: float | None) -> str:
@@ -102,7 +144,8 @@ def summary_lines(view: SessionView) -> list[str]:
     row = view.row
     lines = [f"session   {row.name} ({row.job} on {row.provider}), {row.state}"]
     if row.error:
-        lines += [f"error     {clean(row.error)}", f"next      {clean(row.hint)}"]
+        lines.append(f"error     {clean(row.error)}")
+        lines += [f"next      {clean(row.hint)}"] if row.state is not State.TERMINATED else []
     for run in view.runs:
         lines += _run_lines(run)
     end = row.ended or view.now
@@ -112,7 +155,21 @@ def summary_lines(view: SessionView) -> list[str]:
     else:
         lines.append("took      nothing was launched")
     bills = ", and it goes on billing" if view.bills and row.price else ""
-    lines.append(f"cost      ${view.spent:.2f} at ${row.price:.2f}/h{bills}")
+    several = sum(rental.existed for rental in view.rentals)
+    over = f" over {several} instances" if several > 1 else ""
+    lines.append(f"cost      ${view.spent:.2f} at ${row.price:.2f}/h{over}{bills}")
+    return lines + _instance_lines(view)
+
+
+def _instance_lines(view: SessionView) -> list[str]:
+    """What a person should know of the instance while it lives."""
+    options, lines = view.row.options, []
+    if view.bills and view.row.price and options.get("lease"):
+        lines.append(f"lease     {clean(options['lease'])}")
+    if options.get("notice") and view.bills:
+        lines.append(f"warning   the provider takes the instance away: {clean(options['notice'])}")
+    if "first use" in (options.get("host_key") or ""):
+        lines.append(f"warning   host key {clean(options['host_key'])}: nothing vouches for it")
     return lines
 
 
@@ -122,12 +179,20 @@ def _run_lines(run: RunView) -> list[str]:
     lines = [f"run       {run.row.name}: {what}, {run.row.status}"]
     if run.row.detail or state.message:
         lines.append(f"why       {clean(run.row.detail or state.message)}")
-    if state.total:
+    if state.train:
+        lines += training_lines(state.train)
+    elif state.total:
         rest = f"{state.right} right, {state.wrong} wrong, {state.no_answer} without an answer"
         extra = f" ({state.truncated} truncated, {state.empty} empty)" if state.no_answer else ""
         failed = f", {state.failed} failed" if state.failed else ""
         lines.append(f"results   {state.done} of {state.total}: {rest}{extra}{failed}")
         lines.append(f"accuracy  {accuracy_text(state)}")
+        if state.expected:
+            lines.append(f"expected  {expected_text(state.expected)}")
+        if best := best_text(state):
+            lines.append(f"best of {state.candidates:<2}{best}")
+    lines += [f"forced    {clean(text.removeprefix('Forced: '))}" for text in state.forced]
+    lines += [f"{'' if i else 'ALARM':<10}{text}" for i, text in enumerate(alarm_lines(state))]
     if state.disagree:
         share = 100 * state.disagree / max(1, state.graded)
         lines.append(

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from gpusess.providers import PROVIDERS
-from remote_agent.protocol import EngineSpec, GenerateSpec, Order, TaskSpec
+from remote_agent.protocol import EngineSpec, Expectation, GenerateSpec, Order, RerankSpec, TaskSpec
+from remote_agent.train_protocol import TrainSpec
 
 REMOTE = "remote:"
 
@@ -42,7 +43,7 @@ def _pattern(pattern: str, allowed: str) -> Any:
     return AfterValidator(check)
 
 
-def _seconds(value: object) -> float:
+def seconds(value: object) -> float:
     """`90s`, `30m`, `1h30m` → seconds."""
     if isinstance(value, str) and len(value) <= 20 and _DURATION.fullmatch(value):
         total = sum(float(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"[0-9.]+[smhd]", value))
@@ -85,6 +86,24 @@ def _or_none_listed(value: object) -> object:
     return [] if value is None else value
 
 
+def _listed(value: object) -> object:
+    """One of something may stand without the list around it."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _or_value(value: object) -> object:
+    """A number alone is the expected accuracy."""
+    return {"value": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _rerankers(value: object) -> object:
+    """`logprob` alone is a reranker's name and kind."""
+    return [
+        {"name": "logprob", "by": "logprob"} if item == "logprob" else item
+        for item in (value if isinstance(value, list) else [] if value is None else [value])
+    ]
+
+
 def looks_secret(name: str, value: object) -> bool:
     """Whether an `env` entry holds a secret: by its name, unless the value is only a switch."""
     return bool(_SECRET_WORD.search(name)) and not _FLAG.fullmatch(str(value))
@@ -95,6 +114,7 @@ _RUN_NAME = "lower-case letters, digits and . _ -, at most 40, starting with a l
 _GPU = 'MODEL or MODEL:COUNT, such as "H100:1"'
 _DURATION_WORDS = "a duration above zero, such as 90s, 30m or 2h"
 _MODEL = "a hub id (org/name), ./folder beside the spec, or remote:/folder on the instance"
+_SHARE = "a share from 0 to 1, such as 0.60"
 _TARGET = "a path relative to the session's folder, without .."
 _SECRETS = "the secret's name only (letters, digits, _); its value comes from the environment at start"
 
@@ -104,11 +124,19 @@ ProviderName = Annotated[str, AfterValidator(_provider), Allowed(", ".join(sorte
 GpuName = Annotated[
     str, _pattern(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}(:[1-9][0-9]{0,2})?", _GPU), Allowed(_GPU)
 ]
-Seconds = Annotated[float, BeforeValidator(_seconds), Allowed(_DURATION_WORDS)]
+Seconds = Annotated[float, BeforeValidator(seconds), Allowed(_DURATION_WORDS)]
 Target = Annotated[str, AfterValidator(_target), Allowed(_TARGET)]
 SecretName = Annotated[str, AfterValidator(_secret_name), Allowed(_SECRETS)]
 EnvName = Annotated[str, AfterValidator(_env_name), Allowed("a name of letters, digits and _")]
 Text = Annotated[str, Field(min_length=1), Allowed("text")]
+_Providers = Annotated[
+    list[ProviderName],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    Allowed(", ".join(sorted(PROVIDERS))),
+]
+_Gpus = Annotated[list[GpuName], BeforeValidator(_listed), Allowed(_GPU)]
+_Regions = Annotated[list[Text], BeforeValidator(_listed), Allowed("a region's name, or several")]
 _HUB = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?"
 Model = Annotated[str, _pattern(rf"{_HUB}|\.{{1,2}}/.+|remote:/.+", _MODEL), Allowed(_MODEL)]
 
@@ -122,31 +150,50 @@ class Section(BaseModel):
 class Resources(Section):
     """What is rented, and what it may cost."""
 
-    provider: ProviderName
-    """A name of the providers' registry."""
-    gpu: GpuName | None = None
-    """`MODEL` or `MODEL:COUNT`. None: an instance without a GPU will do."""
-    region: Text | None = None
-    """The provider's name of a region; `any` or None: whichever has capacity."""
+    provider: _Providers
+    """Names of the providers' registry: one, or several of which the cheapest that has capacity is taken."""
+    gpu: _Gpus = []
+    """`MODEL` or `MODEL:COUNT`, or several of them. Empty: an instance without a GPU will do."""
+    region: _Regions = []
+    """The provider's names of regions; `any` or empty: whichever has capacity."""
     max_price: float | None = Field(default=None, gt=0)
     """$ per hour; a launch above it is refused."""
+    spot: Literal["no", "allow", "only"] = "no"
+    """Whether an instance will do that is cheaper and may be taken away at any time."""
+    on_preemption: Literal["fail", "resume"] = "fail"
+    """What follows when a spot instance was taken away: `resume` goes on on another one."""
+    wait: Seconds | None = None
+    """Seconds to wait for capacity. None: not at all."""
     budget: float | None = Field(default=None, gt=0)
     """$; the session is ended when it is spent."""
     max_hours: float | None = Field(default=None, gt=0)
     """Hours; the session is ended after that."""
     lease: Seconds = 1800.0
     """Seconds that the instance may live without a word from its user or a running run."""
+    lease_key: Literal["none", "agent"] = "none"
+    """`agent`: where only the account's key can end an instance, the agent on it holds that key in memory."""
+    trust_first_use: bool = False
+    """Take the host key that answers first, where the provider has no way to know it before."""
     options: Annotated[dict[str, Any], BeforeValidator(_or_empty)] = {}
-    """The provider's own settings, passed on as they are."""
+    """The provider's own settings, passed on as they are; with several providers, a mapping for each."""
 
     @property
-    def gpu_model(self) -> str | None:
-        return self.gpu.partition(":")[0].strip() if self.gpu else None
+    def gpus(self) -> list[tuple[str, int]]:
+        """The wanted GPUs as (model, count)."""
+        parts = (gpu.partition(":") for gpu in self.gpu)
+        return [(model.strip(), int(count or 1)) for model, _, count in parts]
 
     @property
-    def gpu_count(self) -> int:
-        """GPUs of the instance; 0 where none is asked for."""
-        return int(self.gpu.partition(":")[2] or 1) if self.gpu else 0
+    def regions(self) -> list[str]:
+        """The wanted regions; empty: any."""
+        return [] if "any" in self.region else list(self.region)
+
+    def options_for(self, provider: str) -> dict[str, Any]:
+        """The own settings of one of the providers."""
+        if len(self.provider) == 1:
+            return self.options
+        own: dict[str, Any] = self.options.get(provider) or {}
+        return own
 
 
 class Push(Section):
@@ -161,12 +208,23 @@ class Push(Section):
         return base / self.source
 
 
+class Checkpoints(Section):
+    """Which of a run's checkpoints are brought home while it goes on. 0 and no best: none."""
+
+    keep: int = Field(default=1, ge=0)
+    """The newest that many."""
+    best: bool = True
+    """And the one with the best score, where scores are measured."""
+
+
 class Sync(Section):
-    """What is sent to the instance."""
+    """What is sent to the instance, and what comes back beside the results."""
 
     code: Text | None = None
     """A folder relative to the spec's folder, sent as git sees it."""
     push: Annotated[list[Push], BeforeValidator(_or_none_listed)] = []
+
+    checkpoints: Annotated[Checkpoints, BeforeValidator(_or_empty)] = Checkpoints()
 
     def local_code(self, base: Path) -> Path | None:
         return None if self.code is None else base / self.code
@@ -183,12 +241,26 @@ class Setup(Section):
     """Shell lines, run in the session's folder in this order."""
 
 
+class Expect(Section):
+    """The accuracy that a run should come out at: a number, or that of another run."""
+
+    value: Annotated[float | None, Field(ge=0, le=1), Allowed(_SHARE)] = None
+    """A share, such as 0.60."""
+    baseline: Text | None = None
+    """Another run, whose 95% interval is expected: `RUN` of this file, done before, or `SESSION/RUN`."""
+    within: Annotated[float, Field(ge=0, le=1), Allowed(_SHARE)] = 0.0
+    """So much more or less is as expected, too; a share."""
+    pause: bool = False
+    """Stop the run at the alarm; resuming the session goes on with what is missing."""
+
+
 class RunEntry(Section):
     """One run of the session."""
 
     name: RunName
     """Unique in the file."""
-    kind: Literal["eval"] = "eval"
+    kind: Literal["eval", "train"] | None = None
+    """None: a training where `train` stands, else an evaluation."""
     model: Model
     """A hub id, `./folder` beside the spec (sent), or `remote:/folder` on the instance."""
     revision: Text | None = None
@@ -196,6 +268,14 @@ class RunEntry(Section):
     task: TaskSpec
     engine: Annotated[EngineSpec, BeforeValidator(_or_empty)] = EngineSpec()
     generate: Annotated[GenerateSpec, BeforeValidator(_or_empty)] = GenerateSpec()
+    expect: Annotated[Expect | None, BeforeValidator(_or_value)] = None
+    """What the accuracy should be; an alarm is raised as soon as it cannot be so any more."""
+    rerank: Annotated[list[RerankSpec], BeforeValidator(_rerankers)] = []
+    """What scores the answers of each sample, where there are several."""
+    force: bool = False
+    """Go on where the answer formats disagree. Every number of the run is then marked as forced."""
+    train: TrainSpec | None = None
+    """For a training: how. `task`, `engine` and `generate` say how it is evaluated meanwhile."""
 
     def local_model(self, base: Path) -> Path | None:
         """The folder to send, or None for a hub id or a folder on the instance."""
@@ -207,8 +287,21 @@ class RunEntry(Section):
         return self.model.removeprefix(REMOTE) if self.model.startswith(REMOTE) else None
 
     def local_data(self, base: Path) -> Path | None:
-        """The data file to send, or None where the task brings its own."""
+        """The data to send, a file or a folder, or None where the task brings its own."""
         return None if self.task.path is None else base / self.task.path
+
+    def local_examples(self, base: Path) -> Path | None:
+        """The file of few-shots to send."""
+        return None if self.task.examples is None else base / self.task.examples
+
+    def local_training_data(self, base: Path) -> Path | None:
+        """The file of rows to learn from."""
+        return None if self.train is None else base / self.train.data.path
+
+    @property
+    def needs(self) -> set[str]:
+        """What has to be installed for it: keys of the agent's `ENGINE_NEEDS`."""
+        return {self.engine.name, "training"} if self.train else {self.engine.name}
 
     def local_recording(self, base: Path) -> Path | None:
         """The `recorded` engine's file to send."""
@@ -245,18 +338,30 @@ def order_for(
     model: str,
     model_id: str,
     data_path: str | None,
+    examples: str | None = None,
     recording: str | None = None,
+    training_data: str | None = None,
+    expect: Expectation | None = None,
+    force: bool = False,
 ) -> Order:
-    """The order of a run. `model`, `data_path` and `recording` are as the instance knows them; `model_id` is
-    what the model is wherever it lies."""
+    """The order of a run. `model` and the paths are as the instance knows them; `model_id` is what the model
+    is wherever it lies; `expect` is the run's expectation with its baseline looked up."""
+    train = run.train
+    if train is not None and training_data is not None:
+        data = train.data.model_copy(update={"path": training_data})
+        train = train.model_copy(update={"data": data})
     return Order(
         run=run_id,
         name=run.name,
-        kind=run.kind,
+        kind="train" if train else "eval",
+        train=train,
         model=model,
         model_id=model_id,
         revision=run.revision,
-        task=run.task.model_copy(update={"path": data_path}),
+        task=run.task.model_copy(update={"path": data_path, "examples": examples}),
         engine=run.engine.model_copy(update={"path": recording}),
         generate=run.generate,
+        expect=expect,
+        rerank=run.rerank,
+        force=run.force or force,
     )

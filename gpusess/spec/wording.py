@@ -23,9 +23,13 @@ PRIVATE = ("env", "secrets")
 def sentence(document: Document, root: type[BaseModel], error: Mapping[str, Any]) -> tuple[Loc, str]:
     """The place and the sentence of one of `ValidationError.errors()`."""
     loc: Loc = tuple(step for step in error["loc"] if step != "[key]")
+    if isinstance(loc[-1], int) and not isinstance(document.at(*loc[:-1]), list):
+        loc = loc[:-1]  # one of something may stand without the list around it
     if error["type"] == "extra_forbidden":
         return loc, _unknown(root, loc)
     known = _allowed(root, loc, error)
+    if isinstance(document.at(*loc[:-1]), str | int | float):
+        loc = loc[:-1]  # a plain value may stand for a mapping
     if error["type"] == "missing":
         return loc, f"missing; allowed: {known}"
     text = f"found {found(document, loc)}; allowed: {known}"

@@ -22,7 +22,7 @@ from gpusess.analysis.text import clean, clean_block
 from gpusess.errors import GpusessError
 from gpusess.sessions.board import Board, SessionView
 from gpusess.sessions.states import ENDED, State
-from gpusess.tui.dialogs import HelpScreen, quit_dialog, terminate_dialog
+from gpusess.tui.dialogs import HelpScreen, quit_dialog, stranger_dialog, terminate_dialog
 from gpusess.tui.ending import end_with_terminal
 from gpusess.tui.intents import Intents
 from gpusess.tui.keys import Keys, bindings
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 """Seconds between two looks at the board."""
+FIRST_LOOK, LOOK_AROUND = 3.0, 600.0
+"""Seconds until the providers are first asked what they list, and between asking again."""
 CATCH_UP = 0.02
 """The same while records wait on disk."""
 BUDGET = 256 << 10
@@ -46,6 +48,10 @@ BUDGET = 256 << 10
 
 _WIDTHS = [(0, "-slim"), (60, "-narrow"), (100, "-normal"), (160, "-wide")]
 _HEIGHTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]
+
+
+_ON_SESSIONS = frozenset({"resume", "terminate", "shell", "session", "launch", "copy", "zoom"})
+"""Actions on the session that is looked at: not while another one is being made."""
 
 
 def _commands() -> type[Provider]:
@@ -126,6 +132,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             gc.disable()  # until the first paint
             end_with_terminal(self)
         self.set_interval(TICK, self.refresh_board)
+        self.set_timer(FIRST_LOOK, self._look_around)
+        self.set_interval(LOOK_AROUND, self._look_around)
         self.call_after_refresh(self._settle)
         if self.keys.unknown:
             self.say(f"unknown actions in `keys`: {', '.join(self.keys.unknown)}", severity="warning")
@@ -179,13 +187,28 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         session = self.session
+        if action in _ON_SESSIONS and self._in_wizard:
+            return False
         if action == "resume":
             return bool(session and (session.needs_driver or session.row.state is State.FAILED))
         if action in ("terminate", "shell"):
             return bool(session and session.row.state not in ENDED)
-        if action in ("zoom", "open_row"):
+        if action == "zoom":
             return bool(session)
+        if action == "open_row":
+            return bool(session or self.fleet.strangers)
+        if action == "stranger":
+            return bool(self.fleet.strangers)
         return super().check_action(action, parameters)
+
+    @property
+    def intents(self) -> Intents:
+        return self._intents
+
+    @property
+    def _in_wizard(self) -> bool:
+        screen = self._base_screen()
+        return screen is not None and screen.id == "wizard"
 
     # --- what keys do ---
 
@@ -224,7 +247,8 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
 
     def action_help(self) -> None:
-        self.push_screen(HelpScreen(self.keys))
+        screen = self._base_screen()
+        self.push_screen(HelpScreen(self.keys, str(screen.id) if screen else ""))
 
     def action_copy(self) -> None:
         text = self._to_copy()
@@ -247,6 +271,26 @@ class CockpitApp(App[None], inherit_bindings=False):
                 lambda answer: self._terminate(session.row.id, run.row.id if run else "", answer or "no"),
             )
 
+    def action_launch(self) -> None:
+        from gpusess.tui.screens.wizard import WizardScreen
+
+        self.push_screen(WizardScreen())
+
+    def launched(self, session_id: str) -> None:
+        """The wizard has started a session: look at it."""
+        self.selected = session_id
+        self.refresh_board()
+
+    def action_stranger(self) -> None:
+        screen = self._base_screen()
+        stranger = screen.stranger if isinstance(screen, FleetScreen) else None
+        if stranger:
+            where = (stranger.provider, stranger.instance.id)
+            self.push_screen(
+                stranger_dialog(stranger, self.keys),
+                lambda answer: self._stranger(*where, answer or "no"),
+            )
+
     def action_resume(self) -> None:
         session = self.session
         if session:
@@ -254,7 +298,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def action_shell(self) -> None:
         session = self.session
-        argv = self._intents.ssh_argv(session.row.id) if session else None
+        argv = self._ssh_argv(session) if session else None
         if not argv:
             self.say("there is no instance to reach yet", severity="warning")
             return
@@ -275,6 +319,15 @@ class CockpitApp(App[None], inherit_bindings=False):
         )
 
     # --- inside ---
+
+    def _look_around(self) -> None:
+        self._intents.look_around()
+
+    def _stranger(self, provider: str, instance_id: str, answer: str) -> None:
+        said = {"adopt": "adopted", "terminate": "adopted; asked to terminate", "ignore": "shown no more"}
+        if answer in said:
+            ask = lambda: self._intents.stranger(provider, instance_id, answer)  # noqa: E731
+            self._ask(ask, f"{instance_id}: {said[answer]}")
 
     def _terminate(self, session_id: str, run_id: str, answer: str) -> None:
         if answer == "stop":
@@ -307,8 +360,16 @@ class CockpitApp(App[None], inherit_bindings=False):
         return screen.text_to_copy() if screen else ""
 
     def _ssh_command(self, session: SessionView) -> str:
-        argv = self._intents.ssh_argv(session.row.id)
+        argv = self._ssh_argv(session)
         return shlex.join(argv) if argv else session.row.name
+
+    def _ssh_argv(self, session: SessionView) -> list[str] | None:
+        """The command; None, with a word about why, where there is none."""
+        try:
+            return self._intents.ssh_argv(session.row.id)
+        except GpusessError as exc:
+            self.say(exc.hint, title=exc.message, severity="error", timeout=10)
+            return None
 
     def _base_screen(self) -> CockpitScreen | None:
         """The screen of the present mode, under whatever dialog is open."""

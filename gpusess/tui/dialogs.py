@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from gpusess.sessions.board import FleetView, SessionView
+from gpusess.sessions.strangers import Stranger
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import SECTIONS, Key, Keys, bindings, shown
 from gpusess.tui.scene import Scene
@@ -89,6 +90,10 @@ class TerminateDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings("terminate")
 
 
+class StrangerDialog(Dialog):
+    BINDINGS: ClassVar[list[BindingType]] = bindings("stranger")
+
+
 class QuitDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings("quit")
 
@@ -151,15 +156,34 @@ def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
     return QuitDialog("Leave?", body, choices, keys)
 
 
-class HelpScreen(ModalScreen[None], inherit_bindings=False):
-    """All keys, made from the table. Any key closes it."""
+def stranger_dialog(stranger: Stranger, keys: Keys) -> StrangerDialog:
+    """Names the instance, why it is unknown, and what it bills."""
+    instance = stranger.instance
+    body: list[Line] = [
+        [(instance.id, "bold"), (f"   {instance.type} at {stranger.provider}", "")],
+        [(f"{instance.status}, {fmt.money(instance.price)}/h", "warn")],
+        [],
+        *wrapped(f"It {stranger.what}. Its name is {instance.name}.", "", _WIDTH - 6, 3),
+    ]
+    choices: list[Choice] = [
+        ("stranger.no", "Leave it as it is", "bold"),
+        ("stranger.adopt", "Adopt it: a session that counts and can be ended", ""),
+        ("stranger.terminate", "Adopt it and terminate it; what is on it is lost", "err"),
+        ("stranger.ignore", "Show it no more; it goes on billing", ""),
+    ]
+    return StrangerDialog("Unknown instance", body, choices, keys)
 
-    def __init__(self, keys: Keys) -> None:
+
+class HelpScreen(ModalScreen[None], inherit_bindings=False):
+    """All keys, made from the table; in a small terminal those of the screen `here`. Any key closes it."""
+
+    def __init__(self, keys: Keys, here: str) -> None:
         super().__init__()
         self._keys = keys
+        self._here = here
 
     def compose(self) -> ComposeResult:
-        yield HelpPane(self._keys)
+        yield HelpPane(self._keys, self._here)
 
     def on_key(self) -> None:
         self.dismiss()
@@ -170,21 +194,25 @@ class HelpPane(Pane):
 
     TITLE_PAD: ClassVar[str] = ""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, here: str) -> None:
         super().__init__(id="help")
         self._keys = keys
+        self._here = here
 
     def on_mount(self) -> None:
         self.entitle("Keys")
         self.border_subtitle = "any key closes"
 
     def draw(self, _scene: Scene, width: int, height: int) -> list[Line]:
-        return help_lines(self._keys, width, height)
+        return help_lines(self._keys, width, height, self._here)
 
 
-def help_lines(keys: Keys, cells: int, height: int) -> list[Line]:
-    """Everything in one column where that fits, else in two."""
-    sections = [_section(title, keys.of(context), every=cells > 90) for context, title in SECTIONS.items()]
+def help_lines(keys: Keys, cells: int, height: int, here: str) -> list[Line]:
+    """Everything in one column where that fits, else in two, else without the other screens' keys."""
+    found = {c: _section(title, keys.of(c), every=cells > 90) for c, title in SECTIONS.items()}
+    sections = list(found.values())
+    if sum(len(section) + 1 for section in sections) > 2 * height:
+        sections = [section for context, section in found.items() if context in ("app", "list", here)]
     whole = [line for section in sections for line in [*section, []]]
     if len(whole) - 1 <= height:
         return whole

@@ -4,7 +4,12 @@ starts drivers.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gpusess.providers.base import Offer
+    from gpusess.sessions.offers import Answer
+    from gpusess.sessions.wizard import Estimate, Guard, Job
 
 
 class Intents(Protocol):
@@ -24,4 +29,30 @@ class Intents(Protocol):
 
     def ssh_argv(self, session_id: str) -> list[str] | None:
         """The command that opens a shell on the instance; None where there is none to reach."""
+        ...
+
+    def look_around(self) -> None:
+        """See to it that what the providers list is known anew before long."""
+        ...
+
+    def stranger(self, provider: str, instance_id: str, answer: str) -> None:
+        """What the user wants of an unknown instance: adopt, terminate (adopted first) or ignore."""
+        ...
+
+    # Those of the wizard may take their time: they are called from a thread.
+
+    def jobs(self) -> list[Job]:
+        """The specs that could be started."""
+        ...
+
+    def offers(self, *, ask: bool) -> list[Answer]:
+        """What the providers offer: with `ask` as they say now, else as they said last."""
+        ...
+
+    def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
+        """What starting a job on an offer comes to."""
+        ...
+
+    def launch(self, job: Job, offer: Offer, guard: Guard) -> str:
+        """Start a session; its id."""
         ...

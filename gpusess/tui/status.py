@@ -95,6 +95,7 @@ def result(session: SessionView) -> Line:
         ("acc ", "dim"),
         (fmt.percent(run.state.accuracy), ink if ink else f"{ink} bold"),
         (f" {fmt.plus_minus(run.state.band)}", "dim"),
+        *([(" forced", "warn")] if run.state.forced else []),
     ]
 
 
@@ -115,6 +116,12 @@ def alarms(fleet: FleetView, day_budget: float | None) -> Iterator[tuple[str, st
         yield "err", f"✗ {session.row.name}: failed and still bills {_rate(session)} (r resume, x terminate)"
     if day_budget and fleet.spent_today > day_budget:
         yield "err", f"▲ today's budget is spent: {fmt.money(fleet.spent_today)} of {fmt.money(day_budget)}"
+    if fleet.strangers:
+        many = len(fleet.strangers)
+        what = (
+            "1 instance that nobody here knows" if many == 1 else f"{many} instances that nobody here knows"
+        )
+        yield "warn", f"▲ {what}: {fmt.money(sum(s.instance.price for s in fleet.strangers))}/h (u asks)"
     for session in fleet.sessions:
         if session not in failed and (text := trouble(session)):
             yield "warn", f"▲ {session.row.name}: {text}"
@@ -123,6 +130,8 @@ def alarms(fleet: FleetView, day_budget: float | None) -> Iterator[tuple[str, st
 def trouble(session: SessionView) -> str:
     """What is wrong with a session that has not failed; empty: nothing."""
     run = session.run
+    if session.bills and session.row.options.get("notice"):
+        return f"the provider takes the instance away: {session.row.options['notice']}"
     if session.needs_driver:
         bill = f", it bills {_rate(session)}" if session.bills else ""
         return f"cut off: nobody drives this session{bill} (r resume, x terminate)"
@@ -136,7 +145,7 @@ def trouble(session: SessionView) -> str:
         return f"the worker died {run.state.crashes}×, it starts again in {fmt.clock(run.state.restart_in)}"
     if session.stale is not None:
         return f"no heartbeat for {fmt.age(session.stale)}"
-    return ""
+    return f"alarm: {run.state.alarm.message}" if run.state.alarm else ""
 
 
 def _rate(session: SessionView) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gpusess.cli import COMMANDS
+from gpusess.sessions.ledger import Rental
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Store
 
@@ -44,6 +45,12 @@ def store(tmp_path: Path) -> Store:
         runs=[("abc1-r", "r")],
     )  # fmt: skip
     return store
+
+
+def rented(store: Store, price: float, asked: float) -> None:
+    """The session abc1 has an instance that bills."""
+    store.update("abc1", price=price, launched=asked, launch_name="gpusess-abc1-1", instance_id="i-1")
+    store.ledger.add(Rental("gpusess-abc1-1", "abc1", "local", "", asked, price, outcome="launched"))
 
 
 HEAVY = ["textual", "httpx", "asyncssh", "pydantic_settings", "pydantic", "torch", "yaml", "rich"]
@@ -112,7 +119,7 @@ def test_no_sessions_says_what_to_do(cli: Cli) -> None:
 
 
 def test_status_as_json_is_one_object(cli: Cli, store: Store) -> None:
-    store.update("abc1", price=2.0, launched=store.session("abc1").created)
+    rented(store, price=2.0, asked=store.session("abc1").created)
     facts: dict[str, Any] = json.loads(cli("status", "--json").stdout)
     assert facts["burn"] == 2.0
     (session,) = facts["sessions"]
@@ -172,7 +179,7 @@ def test_doctor_finds_nothing_wrong_here_and_speaks_json(cli: Cli) -> None:
 
 
 def test_doctor_names_what_bills_without_a_driver(cli: Cli, store: Store) -> None:
-    store.update("abc1", price=2.0, launched=1.0)
+    rented(store, price=2.0, asked=1.0)
     said = cli("doctor").stdout
     assert "warn  session amber-finch: requested, and nobody drives it; it bills $2.00/h" in said
     assert "`gpusess terminate amber-finch`" in said

@@ -13,6 +13,7 @@ import pytest
 
 from gpusess.errors import SessionError
 from gpusess.sessions import money
+from gpusess.sessions.ledger import Rental
 from gpusess.sessions.states import ALLOWED, ORDER, State
 from gpusess.sessions.store import Store
 
@@ -130,18 +131,67 @@ def test_requests_are_taken_once_and_seen_by_others(store: Store, tmp_path: Path
     assert store.open_requests("s1") == []
 
 
+def rental(name: str, asked: float, ended: float | None = None, price: float = 3.6) -> Rental:
+    return Rental(name, "s1", "local", "", asked, price, ended=ended, outcome="launched")
+
+
 def test_money_runs_from_launch_to_the_end_over_all_instances(store: Store) -> None:
     add(store)
-    assert money.spent(store.session("s1"), 5000) == 0
-    store.update("s1", price=3.6, launched=1000.0)
-    row = store.session("s1")
-    assert money.spent(row, 2000) == pytest.approx(1.0)
-    assert money.bills(row)
+    ledger = store.ledger
+    assert money.spent(ledger.rentals("s1"), 5000) == 0
+    ledger.add(rental("a", 1000.0))
+    assert money.spent(ledger.rentals("s1"), 2000) == pytest.approx(1.0)
+    assert money.bills(ledger.rentals("s1"))
     store.move("s1", State.FAILED, error="no ssh")
-    assert money.burn([store.session("s1")]) == 3.6, "a failed session with an instance still bills"
-    store.update("s1", ended=3000.0)
-    row = store.session("s1")
-    assert money.spent(row, 9999) == pytest.approx(2.0)
-    assert money.burn([row]) == 0
-    store.update("s1", spent_before=5.0)
-    assert money.spent(store.session("s1"), 9999) == pytest.approx(7.0)
+    assert money.burn(ledger.rentals()) == 3.6, "a failed session with an instance still bills"
+    ledger.change("a", ended=3000.0)
+    assert money.spent(ledger.rentals("s1"), 9999) == pytest.approx(2.0)
+    assert money.burn(ledger.rentals()) == 0
+    ledger.add(rental("b", 9000.0, ended=14000.0))
+    assert money.spent(ledger.rentals("s1"), 99999) == pytest.approx(7.0)
+    assert money.spent(ledger.rentals("s1"), 99999, since=2000.0, until=10000.0) == pytest.approx(2.0)
+
+
+def test_a_refused_launch_costs_nothing_and_an_open_one_may(store: Store) -> None:
+    ledger = store.ledger
+    ledger.add(Rental("open", "s1", "local", "", 1000.0, 3.6))
+    assert money.burn(ledger.rentals()) == 3.6
+    ledger.change("open", outcome="refused: no room", ended=1500.0)
+    assert money.spent(ledger.rentals(), 9999) == 0
+
+
+def test_a_store_without_a_ledger_is_given_one(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old.db")
+    old.executescript(OLD)
+    old.close()
+    store = Store(tmp_path / "old.db")
+    assert store.session("a").launched == 1000.0
+    assert money.spent(store.ledger.rentals("a"), 99999) == pytest.approx(5.0 + 2.0)
+    assert not money.bills(store.ledger.rentals("a"))
+    (alive,) = store.ledger.rentals("b")
+    assert (alive.name, alive.instance_id, alive.bills) == ("gpusess-b-1", "i-b", True)
+    assert [i.account for i in store.intents()] == [""]
+    store.close()
+    assert len(Store(tmp_path / "old.db").ledger.rentals()) == 3, "and only once"
+
+
+OLD = """
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, job TEXT NOT NULL, provider TEXT NOT NULL,
+    spec TEXT NOT NULL, spec_path TEXT NOT NULL, created REAL NOT NULL,
+    state TEXT NOT NULL, since REAL NOT NULL, detail TEXT NOT NULL DEFAULT '',
+    launch_name TEXT, instance_id TEXT, offer TEXT, price REAL NOT NULL DEFAULT 0,
+    endpoint TEXT, launched REAL, ended REAL, spent_before REAL NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '', options TEXT NOT NULL DEFAULT '{}'
+);
+CREATE TABLE intents (
+    id INTEGER PRIMARY KEY, session TEXT NOT NULL, at REAL NOT NULL, verb TEXT NOT NULL,
+    provider TEXT NOT NULL, launch_name TEXT NOT NULL, price REAL NOT NULL,
+    instance_id TEXT, settled REAL, outcome TEXT NOT NULL DEFAULT ''
+);
+INSERT INTO sessions (id,name,job,provider,spec,spec_path,created,state,since,launch_name,instance_id,price,
+    launched,ended,spent_before) VALUES
+    ('a','n','j','local','','',500,'terminated',3000,'gpusess-a-2','i-a',3.6,1000,3000,5.0),
+    ('b','m','j','local','','',500,'running',3000,'gpusess-b-1','i-b',1.0,1000,NULL,0);
+INSERT INTO intents (session,at,verb,provider,launch_name,price) VALUES ('a',1,'launch','local','gpusess-a-2',3.6);
+"""

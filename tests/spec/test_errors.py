@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from gpusess.errors import SpecError
+from gpusess.providers import PROVIDERS
 from gpusess.spec import load_spec, parse_spec
 
 from .conftest import GOOD
 
+KNOWN = ", ".join(sorted(PROVIDERS))
+
 FIELDS = [
     ("name: math-eval", "name: Math Eval", "name: found 'Math Eval'; allowed: lower-case letters, digits and -, at most 40, not starting with -"),
-    ("provider: local", "provider: locl", "resources.provider: found 'locl'; allowed: local, ssh; did you mean 'local'?"),
+    ("provider: local", "provider: locl", f"resources.provider: found 'locl'; allowed: {KNOWN}; did you mean 'local'?"),
     ('gpu: "H100:2"', 'gpu: "H100:0"', "resources.gpu: found 'H100:0'; allowed: MODEL or MODEL:COUNT, such as \"H100:1\""),
     ("max_price: 4.5", "max_price: 0", "resources.max_price: found '0'; allowed: a number > 0"),
     ("budget: 20", "budget: .nan", "resources.budget: found '.nan'; allowed: a number > 0"),
@@ -24,12 +27,12 @@ FIELDS = [
     ("lease: 1h30m", "lease: 0s", "resources.lease: found '0s'; allowed: a duration above zero, such as 90s, 30m or 2h"),
     ("to: models/w", "to: ../w", "sync.push[0].to: found '../w'; allowed: a path relative to the session's folder, without .."),
     ("to: models/w", "to: /w", "sync.push[0].to: found '/w'; allowed: a path relative to the session's folder, without .."),
-    ("name: gsm8k\n      path", "name: gsm8\n      path", "runs[0].task.name: found 'gsm8'; allowed: gsm8k, word_problems; did you mean 'gsm8k'?"),
+    ("name: gsm8k\n      path", "name: gsm8\n      path", "runs[0].task.name: found 'gsm8'; allowed: aqua, arc_challenge, arc_easy, arithmetic, continuation, function_calling, gsm8k, hellaswag, mathqa, mmlu, own, svamp, word_problems; did you mean 'gsm8k'?"),
     ("limit: 5", "limit: 0", "runs[0].task.limit: found '0'; allowed: a whole number ≥ 1"),
     ("limit: 5", 'limit: "5"', "runs[0].task.limit: found '5'; allowed: a whole number ≥ 1"),
-    ("batch_size: 8", "batch_size: many", "runs[0].engine.batch_size: found 'many'; allowed: a whole number ≥ 1"),
-    ("batch_size: 8", "batch_size:", "runs[0].engine.batch_size: found nothing; allowed: a whole number ≥ 1"),
-    ("batch_size: 8", "batch_size: [8]", "runs[0].engine.batch_size: found a list; allowed: a whole number ≥ 1"),
+    ("batch_size: 8", "batch_size: many", "runs[0].engine.batch_size: found 'many'; allowed: a whole number ≥ 1, or auto"),
+    ("batch_size: 8", "batch_size:", "runs[0].engine.batch_size: found nothing; allowed: a whole number ≥ 1, or auto"),
+    ("batch_size: 8", "batch_size: [8]", "runs[0].engine.batch_size: found a list; allowed: a whole number ≥ 1, or auto"),
     ("temperature: 0.7", "temperature: -1", "runs[0].generate.temperature: found '-1'; allowed: a number ≥ 0"),
     ("model: org/model", "model: a/b/c", "runs[0].model: found 'a/b/c'; allowed: a hub id (org/name), ./folder beside the spec, or remote:/folder on the instance"),
     ("name: tuned", "name: base", "runs[1].name: found 'base' again (first in line 20); allowed: a name once"),
@@ -39,7 +42,7 @@ FIELDS = [
     ("code: code", "code: nowhere", "sync.code: found 'nowhere', which does not exist; allowed: a folder relative to the spec"),
     ("code: code", "code: data.jsonl", "sync.code: found 'data.jsonl', which is not a folder; allowed: a folder relative to the spec"),
     ("from: weights", "from: nowhere", "sync.push[0].from: found 'nowhere', which does not exist; allowed: a file or folder relative to the spec"),
-    ("path: data.jsonl\n      limit", "path: no.jsonl\n      limit", "runs[0].task.path: found 'no.jsonl', which does not exist; allowed: a file relative to the spec"),
+    ("path: data.jsonl\n      limit", "path: no.jsonl\n      limit", "runs[0].task.path: found 'no.jsonl', which does not exist; allowed: a file or folder relative to the spec"),
     ("path: data.jsonl\n      batch", "path: code\n      batch", "runs[0].engine.path: found 'code', which is not a file; allowed: a file relative to the spec"),
     ("model: ./weights", "model: ./weight", "runs[1].model: found './weight', which does not exist; allowed: a folder relative to the spec"),
 ]  # fmt: skip
@@ -47,12 +50,7 @@ FIELDS = [
 
 def test_the_good_one_is_good(base: Path) -> None:
     spec = parse_spec(GOOD, "x.yaml", base)
-    assert (spec.base, spec.resources.lease, spec.resources.gpu_model, spec.resources.gpu_count) == (
-        base,
-        5400.0,
-        "H100",
-        2,
-    )
+    assert (spec.base, spec.resources.lease, spec.resources.gpus) == (base, 5400.0, [("H100", 2)])
     assert spec.runs[1].local_model(base) == base / "weights"
     assert spec.runs[0].local_model(base) is None
 
@@ -70,7 +68,7 @@ def test_a_wrong_field(lines, old: str, new: str, expected: str) -> None:
 
 def test_missing_keys_name_what_is_around_them(lines) -> None:
     assert lines("name: a\nresources:\n  gpu: A10\nruns: []\n") == [
-        "x.yaml:2: resources.provider: missing; allowed: local, ssh",
+        f"x.yaml:2: resources.provider: missing; allowed: {KNOWN}",
         "x.yaml:4: runs: found a list; allowed: a list of at least one",
     ]
 
@@ -97,7 +95,7 @@ def test_an_unknown_key_names_the_nearest_and_all(lines) -> None:
     text = GOOD.replace("max_price", "max_prize")
     assert lines(text) == [
         "x.yaml:5: resources.max_prize: unknown key 'max_prize'; did you mean 'max_price'? "
-        "allowed: provider, gpu, region, max_price, budget, max_hours, lease, options"
+        "allowed: provider, gpu, region, max_price, spot, on_preemption, wait, budget, max_hours, lease, lease_key, trust_first_use, options"
     ]
 
 

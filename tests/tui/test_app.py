@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from gpusess.errors import SessionError
 from gpusess.tui.app import CockpitApp
 from gpusess.tui.dialogs import Dialog, HelpScreen
-from gpusess.tui.keys import Keys
+from gpusess.tui.keys import SECTIONS, Keys
 from gpusess.tui.screens.base import CockpitScreen, LineWidget
 from gpusess.tui.settings import TuiSettings
 from gpusess.tui.spans import Line, plain
@@ -271,13 +271,17 @@ async def test_remapped_keys_and_their_places(make_app: MakeApp, intents: worlds
         assert not isinstance(app.screen, HelpScreen)
 
 
-async def test_help_names_every_key(make_app: MakeApp) -> None:
+@pytest.mark.parametrize(("size", "contexts"), [(SMALL, ("app", "list", "fleet")), (WIDE, tuple(SECTIONS))])
+async def test_help_names_every_key(
+    make_app: MakeApp, size: tuple[int, int], contexts: tuple[str, ...]
+) -> None:
+    """In a small terminal those of the screen that one is on."""
     app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
+    async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await keys(pilot, "f1")
         said = app.screen.query_one(Pane).text
-        for key in Keys().of("app", "list", "fleet", "run", "logs"):
+        for key in Keys().of(*contexts):
             assert key.description[:20] in said, key
 
 

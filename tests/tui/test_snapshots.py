@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from . import world as worlds
 from .conftest import MakeApp
 from .test_app import settled
 
@@ -58,6 +59,27 @@ def test_run_without_colour(
 def test_dialogs(snap_compare: SnapCompare, make_app: MakeApp, keys: tuple[str, ...]) -> None:
     app = make_app(session_id="s-amber")
     assert snap_compare(app, terminal_size=SMALL, run_before=_press(*keys))
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("step", ["job", "offer", "review"])
+def test_wizard(snap_compare: SnapCompare, make_app: MakeApp, step: str, size: tuple[int, int]) -> None:
+    async def go(pilot: Pilot[Any]) -> None:
+        await settled(pilot)
+        for key in {"job": ["n"], "offer": ["n", "enter"], "review": ["n", "enter", "j", "enter"]}[step]:
+            await pilot.press(key)
+            await pilot.app.workers.wait_for_complete()
+            await settled(pilot)
+
+    assert snap_compare(make_app(), terminal_size=size, run_before=go)
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE], ids=["80x24", "120x40"])
+def test_unknown_instances(
+    snap_compare: SnapCompare, make_app: MakeApp, world: worlds.World, size: tuple[int, int]
+) -> None:
+    worlds.unknown(world)
+    assert snap_compare(make_app(), terminal_size=size, run_before=_press("tab"))
 
 
 def test_too_small(snap_compare: SnapCompare, make_app: MakeApp) -> None:

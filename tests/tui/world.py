@@ -14,10 +14,14 @@ from typing import Any
 
 from gpusess import paths
 from gpusess.errors import GpusessError
+from gpusess.providers.base import Instance, InstanceStatus, Offer
 from gpusess.sessions.board import Board
 from gpusess.sessions.driver_lock import lock_path
+from gpusess.sessions.ledger import Rental
+from gpusess.sessions.offers import Answer
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Store
+from gpusess.sessions.wizard import Estimate, Guard, Job, most
 from remote_agent.journal import encode
 
 NOW = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC).timestamp()
@@ -41,6 +45,7 @@ class FakeIntents:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.looks = 0
         self.refuse: GpusessError | None = None
         self.argv: list[str] | None = ["ssh", "-p", "2222", "ubuntu@192.0.2.7"]
 
@@ -53,6 +58,35 @@ class FakeIntents:
     def resume(self, session_id: str) -> None:
         self._take("resume", session_id)
 
+    def look_around(self) -> None:
+        self.looks += 1
+
+    def stranger(self, provider: str, instance_id: str, answer: str) -> None:
+        self._take("stranger", provider, instance_id, answer)
+
+    def jobs(self) -> list[Job]:
+        return JOBS
+
+    def offers(self, *, ask: bool) -> list[Answer]:
+        return ANSWERS if ask else []
+
+    def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
+        lease = f"{offer.provider} ends it by itself after {guard.lease / 60:g} min without a word"
+        known = offer.name == "gpu_1x_h100"
+        return Estimate(
+            start=190.0 if known else None,
+            starts=4 if known else 0,
+            work=(2400.0, 3100.0) if known else None,
+            works=3 if known else 0,
+            cost=(1.79, 2.28) if known else None,
+            most=most(offer.price, guard),
+            lease=lease,
+        )
+
+    def launch(self, job: Job, offer: Offer, guard: Guard) -> str:
+        self._take("launch", job.name, offer.name, offer.price, guard)
+        return "s-amber"
+
     def ssh_argv(self, session_id: str) -> list[str] | None:
         return self.argv
 
@@ -60,6 +94,34 @@ class FakeIntents:
         if self.refuse:
             raise self.refuse
         self.asked.append(what)
+
+
+JOBS = [
+    Job(Path("specs/gsm8k.yaml"), "gsm8k", "H100:1", "gsm8k-8shot, svamp", gpus=(("H100", 1),), providers=("lambda", "vast"), max_hours=4.0),
+    Job(Path("specs/broken.yaml"), "broken", "", "", error="3: resources.gpu: found 'H100:0'; allowed: MODEL or MODEL:COUNT"),
+]  # fmt: skip
+
+
+def _offer(provider: str, name: str, price: float, gpu: str, **more: Any) -> Offer:
+    values: dict[str, Any] = {
+        "region": "us-east-1",
+        "available": True,
+        "gpus": 1,
+        "gpu_memory_gib": 80.0,
+        **more,
+    }
+    return Offer(provider=provider, name=name, price=price, gpu=gpu, vcpus=26, memory_gib=225.0, **values)
+
+
+ANSWERS = [
+    Answer("lambda", [
+        _offer("lambda", "gpu_1x_h100", 2.49, "H100 SXM"),
+        _offer("lambda", "gpu_1x_h100_pcie", 1.99, "H100 PCIe", available=False, region="us-west-3"),
+        _offer("lambda", "gpu_1x_a10", 0.75, "A10", gpu_memory_gib=24.0),
+    ], at=NOW - 4),
+    Answer("vast", [_offer("vast", "12345678", 1.72, "H100 SXM", region="Sweden", spot=True)], at=NOW - 900,
+           error="vast is in trouble (502)"),
+]  # fmt: skip
 
 
 @dataclass
@@ -108,6 +170,12 @@ class World:
             self.store.move(id, state)
         self.clock.now = NOW
         self.store.update(id, **changes)
+        if launched := changes.get("launched"):
+            row = self.store.session(id)
+            rental = Rental(f"gpusess-{id}-1", id, row.provider, "", launched, row.price, row.offer or {})
+            rental.instance_id, rental.seen, rental.ended = row.instance_id, launched, row.ended
+            rental.outcome = "ended" if row.ended else "launched"
+            self.store.ledger.add(rental)
 
     def write(
         self, session_id: str, run_id: str, name: str, records: list[tuple[float, dict[str, Any]]]
@@ -283,3 +351,13 @@ def _done(world: World) -> None:
     records.append((7310, {"kind": "finished", "outcome": "complete", "message": ""}))
     world.write("s-gale", "s-gale-0", "journal.jsonl", records)
     world.write("s-gale", "s-gale-0", "events.jsonl", list(heartbeats(8690, 7310, every=30)))
+
+
+def unknown(world: World) -> None:
+    """Two instances that nobody here knows, as a provider has listed them."""
+    names = (("i-77", "gpusess-0ther1ap-1"), ("i-78", "gpusess-ab12cd34-2"))
+    listed = [
+        Instance(id, name, InstanceStatus.RUNNING, None, 2.49, type="gpu_1x_h100", region="us-east-1")
+        for id, name in names
+    ]
+    world.store.ledger.saw("lambda", "", NOW - 130, listed)

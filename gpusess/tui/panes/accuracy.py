@@ -33,7 +33,8 @@ class AccuracyChart(Pane):
             self._run, self._scale = run.row.id, None
         state = run.state
         band = ", 95% band" if self.band else ""
-        self.entitle(f"Accuracy  {fmt.percent(state.accuracy)}% {fmt.plus_minus(state.band)}{band}")
+        forced = " (forced)" if state.forced else ""
+        self.entitle(f"Accuracy{forced}  {fmt.percent(state.accuracy)}% {fmt.plus_minus(state.band)}{band}")
         self._scale = scale_for(state.curve, state.total, self._scale)
         return plot(state.curve, self._scale, width, height, self._look())
 

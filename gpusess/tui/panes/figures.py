@@ -23,6 +23,8 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
     lines = [
         _pair("accuracy", [(f"{fmt.percent(state.accuracy)} %" if band else fmt.NONE, "bold")]),
         _pair("95% Wilson", [(wilson, "")]),
+        *([_pair("forced", [("past a check", "warn")])] if state.forced else []),
+        *_best(run),
         [],
         _pair("right", _share(state.right, state.graded, "ok")),
         _pair("wrong", _share(state.wrong, state.graded, "err")),
@@ -36,6 +38,15 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
         _pair("attempt", _attempt(run)),
     ]
     return lines + _cost(session, run)
+
+
+def _best(run: RunView) -> list[Line]:
+    """Of runs with several answers a sample: what the rerankers pick, and the oracle above them."""
+    best = run.state.best
+    if best.oracle is None:
+        return []
+    shares = {**best.reranked(), "oracle": best.oracle}
+    return [_pair(name[: _LABEL - 1], [(f"{fmt.percent(share)} %", "")]) for name, share in shares.items()]
 
 
 def _pair(label: str, value: Line) -> Line:
@@ -53,6 +64,17 @@ def _attempt(run: RunView) -> Line:
     return [(str(run.state.attempt or fmt.NONE), ""), *tail]
 
 
+def _of_budget(session: SessionView, more: float) -> Line:
+    """The session's budget, and whether what is still to come fits into it."""
+    budget = session.row.options.get("budget")
+    if budget is None:
+        return []
+    fits = session.spent + more <= budget
+    return [
+        (f" of {fmt.money(budget)}" if fits else f", over the {fmt.money(budget)}", "dim" if fits else "err")
+    ]
+
+
 def _cost(session: SessionView, run: RunView) -> list[Line]:
     state = run.state
     cost = money.run_spent(session.row, run.row, session.now)
@@ -60,7 +82,8 @@ def _cost(session: SessionView, run: RunView) -> list[Line]:
     lines = [_pair("cost", [(fmt.money(cost), ""), (per_1000, "dim")])]
     left = time_left(session, run)
     if left is not None:
-        lines.append(_pair("will cost", [(fmt.money(cost + session.row.price * max(0.0, left) / 3600), "")]))
+        more = session.row.price * max(0.0, left) / 3600
+        lines.append(_pair("will cost", [(fmt.money(cost + more), ""), *_of_budget(session, more)]))
         lines.append(
             _pair("finish", [(fmt.of_day(session.now + left)[:5], ""), (f"  in {fmt.clock(left)}", "dim")])
         )

@@ -73,7 +73,8 @@ def _figures(session: SessionView, run: RunView, width: int) -> list[Line]:
     if state.accuracy is not None:
         curve = spark([p.accuracy for p in settled(state.curve)], cells)
         value: Line = [(fmt.percent(state.accuracy), "bold"), (f" {fmt.plus_minus(state.band):<6}", "dim")]
-        lines.append([("acc    ", "dim"), *value, (" ", ""), (curve, "spark")])
+        forced: Line = [("forced ", "warn")] if state.forced else []
+        lines.append([("acc    ", "dim"), *value, (" ", ""), *forced, (curve, "spark")])
     if state.telemetry and session.kind != "done":
         gpus = [s.gpus[0]["util"] or 0.0 for s in state.telemetry if s.gpus]
         values = gpus or [s.cpu for s in state.telemetry]

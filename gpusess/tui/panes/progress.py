@@ -70,6 +70,14 @@ def trouble_lines(session: SessionView, cells: int, rows: int = 3) -> list[Line]
     elif text := status.trouble(session):
         lines += wrapped(f"▲ {text}", "warn", cells, rows)
     run = session.run
+    if run and run.state.alarm:
+        if session.kind in ("done", "failed"):  # else it is the trouble that was shown above
+            lines += wrapped(f"▲ alarm: {run.state.alarm.message}", "warn", cells, rows)
+        lines += (
+            wrapped(f"  maybe: {run.state.alarm.causes[0]}", "warn", cells, 2)
+            if run.state.alarm.causes
+            else []
+        )
     if run and run.state.message and run.state.outcome in ("failed", "stopped"):
         lines += wrapped(f"✗ {run.state.message}", "err", cells, rows)
     return lines

@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from gpusess.sessions.board import SessionView
+from gpusess.sessions.strangers import Stranger
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import bindings
 from gpusess.tui.panes.accuracy import AccuracyChart
@@ -22,6 +23,7 @@ from gpusess.tui.spans import Line, width
 from gpusess.tui.widgets.filter_line import FilterLine
 from gpusess.tui.widgets.meter import bar
 from gpusess.tui.widgets.row_table import Column, RowTable
+from gpusess.tui.widgets.stranger_table import StrangerTable
 
 COLUMNS = (
     Column("STATE", 14, 14, 0),
@@ -106,10 +108,11 @@ class FleetScreen(CockpitScreen):
 
     @property
     def table(self) -> RowTable:
-        return self.query_one(RowTable)
+        return self.query_one("#sessions", RowTable)
 
     def compose_body(self) -> ComposeResult:
         yield RowTable(COLUMNS, id="sessions")
+        yield StrangerTable()
         yield FilterLine("/", "words of a row, !word for rows without it")
         with Horizontal(id="below"):
             yield Preview(id="preview")
@@ -125,6 +128,7 @@ class FleetScreen(CockpitScreen):
             self.cockpit.look_at(self._shown[0].row.id)
             return
         self._show_table(scene)
+        self.query_one(StrangerTable).take(scene)
         self.query_one("#below").set_class(not fleet, "-none")
         run = scene.run
         for chart in self.query(AccuracyChart):
@@ -137,12 +141,22 @@ class FleetScreen(CockpitScreen):
     def on_row_table_opened(self, _: RowTable.Opened) -> None:
         self.action_open_row()
 
+    def on_stranger_table_opened(self, _: StrangerTable.Opened) -> None:
+        self.cockpit.action_stranger()
+
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
         self._filter = message.text.strip()
         self.cockpit.tick()
 
+    @property
+    def stranger(self) -> Stranger | None:
+        """The unknown instance under the cursor, where that table has the focus; else the first."""
+        return self.query_one(StrangerTable).chosen
+
     def action_open_row(self) -> None:
-        if self._shown:
+        if isinstance(self.focused, StrangerTable):
+            self.cockpit.action_stranger()
+        elif self._shown:
             self.cockpit.action_open("run")
 
     def action_filter(self) -> None:
