@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-slow-sample lint format bench bench-cli clean help
+.PHONY: demo test test-slow test-slow-sample matrix lint format bench bench-cli bench-eval bench-sync clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/: .*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ test-slow: $(STAMP)  ## the crash matrix and all else that takes long
 test-slow-sample: $(STAMP)  ## what CI runs of the slow ones
 	$(BIN)/python -m pytest -n 2 -m "slow and sample"
 
+matrix: $(STAMP)  ## no orphan: every step of launch and terminate × every fault × every cloud
+	@$(BIN)/python -m tests.cloud.matrix
+
 lint: $(STAMP)   ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,10 +35,16 @@ format: $(STAMP) ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-cli ## all benchmarks
+bench: bench-cli bench-eval bench-sync ## all benchmarks
 
 bench-cli: $(STAMP)  ## start-up, first paint, stream latency, idle cost, generation
 	$(BIN)/python -m benchmarks.cli
+
+bench-sync: $(STAMP)  ## syncing and streaming beside rsync, scp and ssh; needs sshd, and root for the long line
+	$(BIN)/python -m benchmarks.sync
+
+bench-eval: $(STAMP)  ## scores, verdicts and pace beside lm-evaluation-harness; records at home
+	$(BIN)/python -m benchmarks.eval
 
 # torch comes first and pinned: a newer one would bring gigabytes of CUDA packages along.
 $(STAMP): pyproject.toml constraints.txt

@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import generation, idle, rows, startup, stream
+from benchmarks import generation, idle, offers, rows, startup, stream
 from benchmarks.machine import BenchmarkBroken
 
 GROUPS: dict[str, Callable[[bool], Iterator[rows.Line]]] = {
     "startup": startup.measure,
     "stream": stream.measure,
     "idle": idle.measure,
+    "offers": offers.measure,
     "generation": generation.measure,
 }
 
