@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from gpusess.analysis.run_state import Category, Finding
+from gpusess.analysis.training_state import TrainState
 from gpusess.sessions import money
 from gpusess.sessions.board import RunView, SessionView
 from gpusess.tui import fmt
 from gpusess.tui.panes.progress import time_left
+from gpusess.tui.panes.training import shown_lines, training_lines
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, wrapped
 from gpusess.tui.widgets.meter import interval_bar
@@ -20,6 +22,8 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
     state = run.state
     band = state.band
     wilson = f"{band[0] * 100:.1f} – {band[1] * 100:.1f}" if band else fmt.NONE
+    if state.train:
+        return _now_of_training(session, run, state.train)
     lines = [
         _pair("accuracy", [(f"{fmt.percent(state.accuracy)} %" if band else fmt.NONE, "bold")]),
         _pair("95% Wilson", [(wilson, "")]),
@@ -38,6 +42,21 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
         _pair("attempt", _attempt(run)),
     ]
     return lines + _cost(session, run)
+
+
+def _now_of_training(session: SessionView, run: RunView, train: TrainState) -> list[Line]:
+    state = run.state
+    band = state.band
+    wilson = f"{band[0] * 100:.1f} – {band[1] * 100:.1f}" if band else fmt.NONE
+    return [
+        _pair("accuracy", [(f"{fmt.percent(state.accuracy)} %" if band else fmt.NONE, "bold")]),
+        _pair("95% Wilson", [(wilson, "")]),
+        [],
+        *training_lines(train),
+        [],
+        _pair("attempt", _attempt(run)),
+        *_cost(session, run),
+    ]
 
 
 def _best(run: RunView) -> list[Line]:
@@ -127,6 +146,10 @@ class Categories(Pane):
         self.entitle("By category")
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        train = scene.run.state.train if scene.run else None
+        self.entitle("As the model sees it" if train else "By category")
+        if train:
+            return shown_lines(train.shown, width)[:height] or [[("no rows are shown", "dim")]]
         categories = scene.run.state.categories if scene.run else {}
         if not categories:
             return [[("no categories yet", "dim")]]
