@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gpusess import paths
 from gpusess.errors import ConfigError
@@ -51,12 +51,10 @@ def _flat(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, object]]
             yield prefix + name, value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What `load_settings` returns."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     daily_budget: Annotated[float | None, BeforeValidator(_number)] = Field(default=None, gt=0)
     """$ per day over all sessions. None: no limit."""
@@ -66,18 +64,6 @@ class Settings(BaseSettings):
     """Draw with ASCII alone, for terminals and fonts that lack the symbols."""
     keys: Annotated[dict[str, Annotated[str, Field(min_length=1)]], BeforeValidator(_remapping)] = {}
     """Action id → its keys, comma-separated, in place of the built-in ones."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The file's values come in as arguments, and the environment stands above them."""
-        return env_settings, init_settings
 
 
 def load_settings() -> Settings:
@@ -89,15 +75,22 @@ def load_settings() -> Settings:
     path = paths.config_file()
     values = _read(path)
     problems = list(_unknown(path, values))
+    known = {name: values[name] for name in values if name in Settings.model_fields}
     try:
-        settings = Settings(**{name: values[name] for name in values if name in Settings.model_fields})
+        settings = Settings.model_validate({**known, **_environment()})
     except ValidationError as error:
         problems += _wrong(path, error)
-    except SettingsError:
+    except json.JSONDecodeError:
         problems.append(f"${PREFIX}KEYS: not JSON; allowed: an object of action and key")
     if problems:
         raise ConfigError("\n".join(problems))
     return settings
+
+
+def _environment() -> dict[str, Any]:
+    """What the environment sets; empty counts as not set. Raises JSONDecodeError for the keys."""
+    given = {name: os.environ.get(PREFIX + name.upper()) for name in Settings.model_fields}
+    return {name: json.loads(text) if name == "keys" else text for name, text in given.items() if text}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_a_keyring_without_a_backend_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_no_secrets_need_no_file_and_no_settings(folder: Path) -> None:
     store(folder, "no toml", 0o644)
     assert resolve_secrets([]) == {}
-    code = "import sys; from gpusess.secrets import resolve_secrets as r; r([]); print('pydantic_settings' in sys.modules)"
+    code = "import sys; from gpusess.secrets import resolve_secrets as r; r([]); print('gpusess.config' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

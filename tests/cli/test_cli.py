@@ -53,7 +53,7 @@ def rented(store: Store, price: float, asked: float) -> None:
     store.ledger.add(Rental("gpusess-abc1-1", "abc1", "local", "", asked, price, outcome="launched"))
 
 
-HEAVY = ["textual", "httpx", "asyncssh", "pydantic_settings", "pydantic", "torch", "yaml", "rich"]
+HEAVY = ["textual", "httpx", "asyncssh", "pydantic", "torch", "yaml", "rich"]
 
 
 def imported(statement: str, env: dict[str, str] | None = None) -> set[str]:
