@@ -40,9 +40,9 @@ for line in sys.stdin:
             text = f"{{asked['prompt']}} \\x1b]0;title\\x07\\x1b[2Janswer {{seed}} of {{model}}"
             say(event="text", answer=at, text=text[:9])
             say(event="done", answer=at, text=text, finish="length", tokens_in=3, tokens_out=4, logprob=-1.5, seconds=2.0)
-    print(json.dumps({{"event": "end"}}), flush=True)
     with open(os.environ["FAKE_SEEN"], "a") as file:
         file.write(line)
+    print(json.dumps({{"event": "end"}}), flush=True)
 """
 
 
