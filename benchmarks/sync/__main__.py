@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
+from collections.abc import Iterator
 
-from benchmarks import rows
-from benchmarks.machine import BenchmarkBroken
-
-GROUPS = ("trees", "large", "far", "resume", "stream", "tensors")
+from benchmarks import rows, runner
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit 0: no row is short (skipped ones are named); 1: one is, or could not be measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller files")
-    args = parser.parse_args(argv)
-    if unknown := set(args.groups) - set(GROUPS):
-        parser.error(f"no group {', '.join(sorted(unknown))}")
-    lines: list[rows.Line] = []
-    broken = False
-    print(rows.heading(), flush=True)
-    for name in args.groups or GROUPS:
-        try:
-            for line in importlib.import_module(f"benchmarks.sync.{name}").measure(args.quick):
-                lines.append(line)
-                print(rows.show(line), flush=True)
-        except BenchmarkBroken as exc:
-            broken = True
-            print(f"{name}: {exc}", file=sys.stderr)
-    print(rows.closing(lines))
-    return 1 if broken else rows.exit_status(lines)
+def _group(name: str) -> runner.Measure:
+    """A group whose module is imported when it is its turn."""
+
+    def measure(quick: bool) -> Iterator[rows.Line]:
+        yield from importlib.import_module(f"benchmarks.sync.{name}").measure(quick)
+
+    return measure
+
+
+GROUPS = {name: _group(name) for name in ("trees", "large", "far", "resume", "stream", "tensors")}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(runner.main("benchmarks.sync", __doc__, GROUPS))
