@@ -131,6 +131,20 @@ class LaunchRequest:
     """The OpenSSH line to `host_private_key`."""
 
 
+def launched(instance_id: str, request: LaunchRequest) -> Instance:
+    """A launch's answer where the provider says no more than the new instance's id."""
+    return Instance(
+        instance_id,
+        request.name,
+        InstanceStatus.BOOTING,
+        None,
+        request.offer.price,
+        dict(request.tags),
+        type=request.offer.name,
+        region=request.offer.region,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a provider can do; the rest of the program asks this instead of knowing names."""

@@ -26,11 +26,11 @@ from gpusess.providers.base import (
     EndCommand,
     HostKey,
     Instance,
-    InstanceStatus,
     LaunchRequest,
     LeaseEnd,
     Leftover,
     Offer,
+    launched,
 )
 from gpusess.providers.http import Api, base_url, checked, fingerprint, secret
 from gpusess.providers.lambda_wire import (
@@ -167,16 +167,7 @@ class LambdaProvider:
             raise ProviderFault(
                 "lambda did not say which instance it launched", "`gpusess status` shows what was found"
             )
-        return Instance(
-            str(ids[0]),
-            request.name,
-            InstanceStatus.BOOTING,
-            None,
-            request.offer.price,
-            dict(request.tags),
-            type=request.offer.name,
-            region=request.offer.region,
-        )
+        return launched(str(ids[0]), request)
 
     async def terminate(self, instance_id: str) -> None:
         """Ask for the end; unknown and ended instances are fine. Keys of ours go with their instance."""

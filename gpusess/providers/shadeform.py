@@ -28,11 +28,11 @@ from gpusess.providers.base import (
     EndCommand,
     HostKey,
     Instance,
-    InstanceStatus,
     LaunchRequest,
     LeaseEnd,
     Leftover,
     Offer,
+    launched,
 )
 from gpusess.providers.http import Api, base_url, checked, fingerprint, secret
 from gpusess.providers.options import checked_options
@@ -156,16 +156,7 @@ class ShadeformProvider:
         except (NoCapacity, QuotaExceeded, AuthRefused, BadRequest):
             await self._forget_keys(request.name)
             raise
-        return Instance(
-            checked(self.name, Id, answer).id,
-            request.name,
-            InstanceStatus.BOOTING,
-            None,
-            request.offer.price,
-            dict(request.tags),
-            type=request.offer.name,
-            region=request.offer.region,
-        )
+        return launched(checked(self.name, Id, answer).id, request)
 
     async def terminate(self, instance_id: str) -> None:
         """Ask for the end; unknown and ended instances are fine. Keys of ours go with their instance."""

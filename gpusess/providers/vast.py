@@ -23,6 +23,7 @@ from gpusess.providers.base import (
     LeaseEnd,
     Leftover,
     Offer,
+    launched,
 )
 from gpusess.providers.http import Api, base_url, checked, fingerprint, one_line, secret
 from gpusess.providers.options import checked_options
@@ -124,16 +125,7 @@ class VastProvider:
             body["price"] = request.offer.detail["bid"]
         answer = await self._lanes["asks"].write("PUT", f"/api/v0/asks/{int(ask)}/", body)
         made = checked(self.name, Launched, agreed(answer))
-        return Instance(
-            id=str(made.id),
-            name=request.name,
-            status=InstanceStatus.BOOTING,
-            endpoint=None,
-            price=request.offer.price,
-            tags=dict(request.tags),
-            type=request.offer.name,
-            region=request.offer.region,
-        )
+        return launched(str(made.id), request)
 
     async def get(self, instance_id: str) -> Instance | None:
         try:
