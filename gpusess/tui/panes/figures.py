@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gpusess.analysis.run_state import Category, Finding
-from gpusess.analysis.training_state import TrainState
 from gpusess.sessions import money
 from gpusess.sessions.board import RunView, SessionView
 from gpusess.tui import fmt
@@ -20,13 +19,11 @@ _LABEL = 12
 def now_lines(session: SessionView, run: RunView) -> list[Line]:
     """Label and value; what is zero and would be bad is left dim, what is bad is coloured."""
     state = run.state
-    band = state.band
-    wilson = f"{band[0] * 100:.1f} – {band[1] * 100:.1f}" if band else fmt.NONE
     if state.train:
-        return _now_of_training(session, run, state.train)
+        attempt = _pair("attempt", _attempt(run))
+        return [*_accuracy(run), [], *training_lines(state.train), [], attempt, *_cost(session, run)]
     lines = [
-        _pair("accuracy", [(f"{fmt.percent(state.accuracy)} %" if band else fmt.NONE, "bold")]),
-        _pair("95% Wilson", [(wilson, "")]),
+        *_accuracy(run),
         *([_pair("forced", [("past a check", "warn")])] if state.forced else []),
         *_best(run),
         [],
@@ -44,18 +41,12 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
     return lines + _cost(session, run)
 
 
-def _now_of_training(session: SessionView, run: RunView, train: TrainState) -> list[Line]:
-    state = run.state
-    band = state.band
+def _accuracy(run: RunView) -> list[Line]:
+    band = run.state.band
     wilson = f"{band[0] * 100:.1f} – {band[1] * 100:.1f}" if band else fmt.NONE
     return [
-        _pair("accuracy", [(f"{fmt.percent(state.accuracy)} %" if band else fmt.NONE, "bold")]),
+        _pair("accuracy", [(f"{fmt.percent(run.state.accuracy)} %" if band else fmt.NONE, "bold")]),
         _pair("95% Wilson", [(wilson, "")]),
-        [],
-        *training_lines(train),
-        [],
-        _pair("attempt", _attempt(run)),
-        *_cost(session, run),
     ]
 
 
