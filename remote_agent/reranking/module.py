@@ -7,8 +7,6 @@ It runs in the worker, as the user's own code on the user's own instance.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from remote_agent.protocol import RerankSpec
 from remote_agent.reranking.base import Candidate, RerankError
+from remote_agent.user_code import UserCodeError, function_of
 
 BLOCK = 1 << 20
 
@@ -68,27 +67,10 @@ class Module:
         return f"{self._module}:{self._function}"
 
     def _imported(self) -> Callable[[str | None], Any]:
-        """The function. The file's folder is on the path, so that it may import its neighbours."""
-        folder = str(self._module.resolve().parent)
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-        name = f"gpusess_reranker_{self._name.replace('-', '_').replace('.', '_')}"
         try:
-            spec = importlib.util.spec_from_file_location(name, self._module.resolve())
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
-        except Exception as exc:
-            raise RerankError(f"{self._module} cannot be imported: {type(exc).__name__}: {exc}") from exc
-        function = getattr(module, self._function, None)
-        if not callable(function):
-            raise RerankError(
-                f"{self._module} has no function `{self._function}`. Next: name it as `function`"
-            )
-        made: Callable[[str | None], Any] = function
-        return made
+            return function_of(self._module, self._function, f"reranker_{self._name}")
+        except UserCodeError as exc:
+            raise RerankError(str(exc)) from exc
 
 
 def _hash(path: Path) -> str:

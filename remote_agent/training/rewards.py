@@ -6,7 +6,6 @@ numbers out. A reward that is no finite number, or the wrong count of them, is a
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from remote_agent.protocol import TaskSpec
 from remote_agent.tasks.base import Sample, Task
 from remote_agent.train_protocol import RewardSpec
 from remote_agent.training.rows import Row
+from remote_agent.user_code import UserCodeError, function_of
 
 Reward = Callable[..., list[float]]
 
@@ -76,19 +76,12 @@ def text_of(completion: Any) -> str:
 
 def _from_module(reward: RewardSpec, folder: Path) -> Callable[..., Any]:
     path = folder / str(reward.module)
-    spec = importlib.util.spec_from_file_location(f"gpusess_reward_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise RewardError(f"{path} is no Python file; `module` is relative to the session's folder")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-    except Exception as exc:
-        # The user's own code: whatever it raises is said with its place.
-        raise RewardError(f"{path}: {type(exc).__name__}: {exc}") from exc
-    function = getattr(module, reward.function, None)
-    if not callable(function):
-        raise RewardError(f"{path} has no function `{reward.function}`")
-    return function  # type: ignore[no-any-return]
+        return function_of(path, reward.function, f"reward_{path.stem}")
+    except UserCodeError as exc:
+        raise RewardError(str(exc)) from exc
 
 
 def _checked(function: Callable[..., Any], source: str) -> Reward:
