@@ -20,8 +20,8 @@ from remote_agent.engines.base import (
     Score,
     ScoreRequest,
 )
-from remote_agent.plan import Item, Pair
-from remote_agent.protocol import ChoiceScore, EngineSpec, Result, TaskSpec
+from remote_agent.plan import Item, Pair, Plan, answer_seed
+from remote_agent.protocol import ChoiceScore, EngineSpec, Order, Result, TaskSpec
 from remote_agent.tasks.base import Grade, Sample, Task, method_of, result_fields, template_of
 
 MILLION = 1_000_000
@@ -204,6 +204,36 @@ class ThinkingFirst(Scoring):
 def rendered(engine: Engine, context: str | Sequence[dict[str, str]]) -> str:
     """The exact text of a prompt: plain text as a document, a chat through the model's template."""
     return engine.document(context) if isinstance(context, str) else engine.render(context)
+
+
+Context = tuple[str, tuple[dict[str, str], ...]]
+"""A prompt's exact text, and the chat that it was rendered from; no turns for plain text."""
+
+
+def contexts_of(task: Task, spec: TaskSpec, engine: Engine, plan: Plan) -> dict[str, Context]:
+    """Each sample's context, rendered once. Raises whatever a chat template raises."""
+    found: dict[str, Context] = {}
+    for item in plan.items:
+        if item.sample.id not in found:
+            context = task.context(item.sample, spec)
+            turns = () if isinstance(context, str) else tuple(context)
+            found[item.sample.id] = rendered(engine, context), turns
+    return found
+
+
+def prompts_of(
+    task: Task, order: Order, engine: Engine, plan: Plan, contexts: Mapping[str, Context]
+) -> tuple[dict[Pair, Prompt], list[int]]:
+    """Each item's prompt, and its length in tokens in the plan's order."""
+    texts = [text for text, _ in contexts.values()]
+    counts = dict(zip(contexts, engine.count_tokens(texts), strict=True))
+    stops = task.stops(order.task)
+    prompts: dict[Pair, Prompt] = {}
+    for item in plan.items:
+        text, turns = contexts[item.sample.id]
+        seed = answer_seed(order.generate.seed, item)
+        prompts[item.key] = Prompt(text, seed, item.sample.id, item.candidate, stops, turns)
+    return prompts, [counts[item.sample.id] for item in plan.items]
 
 
 def _choice(text: str, score: Score) -> ChoiceScore:

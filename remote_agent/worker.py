@@ -11,26 +11,27 @@ import importlib.metadata
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from remote_agent import history, preflight, protocol
-from remote_agent.answering import Method, method_for, rendered
+from remote_agent.answering import Method, contexts_of, method_for, prompts_of
 from remote_agent.engines import environment
-from remote_agent.engines.base import Engine, EngineError, Message, Prompt
+from remote_agent.engines.base import Engine, EngineError, Prompt
 from remote_agent.evaluation import Evaluation, NothingWorks, PatientWriter, failed
 from remote_agent.expectation import Monitor
+from remote_agent.findings import Findings
 from remote_agent.identity import agent_id
 from remote_agent.journal import Busy, Corrupt, Journal, Record
 from remote_agent.logs import setup_logging
 from remote_agent.models import ModelUnavailable
 from remote_agent.outcome import Again
 from remote_agent.outcome import Hopeless as Hopeless
-from remote_agent.plan import Pair, Plan, answer_seed, batches, make_plan
-from remote_agent.protocol import Check, Order
+from remote_agent.plan import Pair, Plan, batches, make_plan
+from remote_agent.protocol import Order
 from remote_agent.registry import ENGINES, TASKS, load
 from remote_agent.reranking.base import RerankError
 from remote_agent.reranking.work import Scoring, prepared
@@ -133,18 +134,18 @@ class Worker:
         self._journal = journal
         self._writer = writer
         self._past = past
-        self._forced: list[str] = []
+        self._findings = Findings(writer)
         self._task: Task = load(TASKS[order.task.name])()
 
     def work(self) -> None:
         """From the preflight to the last result. Raises Hopeless, or whatever should end this process."""
-        self._phase("preflight", "machine and data")
+        self._findings.phase("preflight", "machine and data")
         loaded = self._check_machine_and_data()
         plan = make_plan(self._order, self._task, loaded)
         self._refuse_another_plan(plan)
         engine = self._prepared_engine()
-        self._phase("preflight", "prompts")
-        self._record_checks(preflight.template(engine, self._task, self._order.task))
+        self._findings.phase("preflight", "prompts")
+        self._findings.check(preflight.template(engine, self._task, self._order.task))
         prompts, lengths = self._render(engine, plan)
         self._check_prompts(engine, loaded, prompts, lengths)
         self._settle_killers(plan)
@@ -153,15 +154,17 @@ class Worker:
         method = self._method(engine, plan, prompts, lengths)
         rest = batches(plan, lengths, self._batch_size(engine, method), settled, suspects)
         if rest:
-            self._phase("model", "loading the weights")
+            self._findings.phase("model", "loading the weights")
             self._or_hopeless(engine.load)
             engine.expect([prompt.text for prompt in prompts.values()])
-            self._record_checks(preflight.dry_batch(engine, _rendered(loaded, prompts, lengths)))
+            self._findings.check(preflight.dry_batch(engine, _rendered(loaded, prompts, lengths)))
         self._plan_once(plan, loaded, engine)
         if self._order.expect:
             facts = missing_template(self._task, self._order, engine)
             self._writer = WatchfulWriter(self._journal, Monitor(self._order.expect, self._past, facts))
-        self._phase("evaluate", f"{sum(map(len, rest))} of {len(plan.items)} to do in {len(rest)} batches")
+            self._findings.writer = self._writer
+        left = f"{sum(map(len, rest))} of {len(plan.items)} to do in {len(rest)} batches"
+        self._findings.phase("evaluate", left)
         try:
             Evaluation(self._task.name, method, engine, self._writer).run(rest, suspects)
         except NothingWorks as exc:
@@ -177,41 +180,28 @@ class Worker:
         scoring = Scoring(self._order, self._task, samples, self._journal.path, self._writer)
         if not scoring.left():
             return
-        self._phase("rerank", f"{scoring.left()} scores to compute")
+        self._findings.phase("rerank", f"{scoring.left()} scores to compute")
         try:
             scoring.run()
         except RerankError as exc:
             raise Hopeless(f"{exc}. The answers are recorded: resuming goes on with the scores.") from exc
 
-    def _phase(self, name: str, detail: str) -> None:
-        log.info("%s: %s", name, detail)
-        self._writer.write(protocol.Phase.model_validate({"name": name, "detail": detail}))
-
-    def _record_checks(self, checks: Iterable[Check]) -> None:
-        """Record all checks, then end the run if one failed: a user wants to see the others as well."""
-        done = list(checks)
-        self._writer.write(*done)
-        self._forced += [check.message for check in done if check.forced]
-        failures = [check.message for check in done if check.status == "fail"]
-        if failures:
-            raise Hopeless(" ".join(failures))
-
     def _check_machine_and_data(self) -> LoadedTask:
         tried = history.has_passed(self._past, "packages")
-        self._record_checks(preflight.machine(self._order, self._run, tried=tried))
+        self._findings.check(preflight.machine(self._order, self._run, tried=tried))
         try:
             loaded = self._task.load(self._order.task)
         except DataError as exc:
-            self._record_checks([Check(name="data", status="fail", message=str(exc))])
+            self._findings.fail("data", str(exc))
             raise
         found = preflight.data(self._task, self._order.task, loaded, force=self._order.force)
-        self._record_checks(found)
+        self._findings.check(found)
         if self._order.rerank:
-            self._record_checks(prepared(self._order))
+            self._findings.check(prepared(self._order))
         return loaded
 
     def _prepared_engine(self) -> Engine:
-        self._phase("model", f"looking for {self._order.model}")
+        self._findings.phase("model", f"looking for {self._order.model}")
         engine: Engine = load(ENGINES[self._order.engine.name])(self._order)
         self._or_hopeless(engine.prepare)
         return engine
@@ -220,32 +210,19 @@ class Worker:
         try:
             step()
         except (EngineError, ModelUnavailable) as exc:
-            self._record_checks([Check(name="model", status="fail", message=str(exc))])
+            self._findings.fail("model", str(exc))
 
     def _render(self, engine: Engine, plan: Plan) -> tuple[dict[Pair, Prompt], list[int]]:
         """Each item's prompt, and its length in tokens in the plan's order."""
-        texts: dict[str, str] = {}
-        contexts: dict[str, str | list[Message]] = {}
         try:
-            for item in plan.items:
-                if item.sample.id not in texts:
-                    contexts[item.sample.id] = self._task.context(item.sample, self._order.task)
-                    texts[item.sample.id] = rendered(engine, contexts[item.sample.id])
+            contexts = contexts_of(self._task, self._order.task, engine, plan)
         except Exception as exc:
             # Templates are programs of the model's makers: whatever they raise, the run cannot go on.
             log.exception("rendering failed")
             message = f"The chat template does not render: {exc}. Next: does this model have one?"
-            self._record_checks([Check(name="chat template", status="fail", message=message)])
+            self._findings.fail("chat template", message)
             raise
-        counts = dict(zip(texts, engine.count_tokens(list(texts.values())), strict=True))
-        stops = self._task.stops(self._order.task)
-        prompts: dict[Pair, Prompt] = {}
-        for item in plan.items:
-            seed, context = answer_seed(self._order.generate.seed, item), contexts[item.sample.id]
-            turns = () if isinstance(context, str) else tuple(context)
-            text = texts[item.sample.id]
-            prompts[item.key] = Prompt(text, seed, item.sample.id, item.candidate, stops, turns)
-        return prompts, [counts[item.sample.id] for item in plan.items]
+        return prompts_of(self._task, self._order, engine, plan, contexts)
 
     def _batch_size(self, engine: Engine, method: Method) -> int:
         """One where the engine is fed: then all samples come in an order of chance, none with others."""
@@ -259,7 +236,7 @@ class Worker:
         try:
             return method_for(self._task, self._order.task, engine, prompts, by_key, self._order.engine)
         except EngineError as exc:
-            self._record_checks([Check(name="method", status="fail", message=str(exc))])
+            self._findings.fail("method", str(exc))
             raise
 
     def _check_prompts(
@@ -268,7 +245,7 @@ class Worker:
         spec, force = self._order.task, self._order.force
         limit = self._answer_tokens(engine, loaded)
         rendered = _rendered(loaded, prompts, lengths)
-        self._record_checks(preflight.prompts(engine, self._task, spec, rendered, limit, force=force))
+        self._findings.check(preflight.prompts(engine, self._task, spec, rendered, limit, force=force))
 
     def _answer_tokens(self, engine: Engine, loaded: LoadedTask) -> int:
         """Tokens that may follow a prompt: what is generated, or the longest of the given answers."""
@@ -309,7 +286,7 @@ class Worker:
                 order=recorded_order(self._order),
                 expect=self._order.expect,
                 rerankers=[spec.name for spec in self._order.rerank],
-                forced=self._forced,
+                forced=self._findings.forced,
             )
         )
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from remote_agent.answering import method_for, rendered
-from remote_agent.engines.base import Prompt
+from remote_agent.answering import contexts_of, method_for, prompts_of
 from remote_agent.engines.transformers import TransformersEngine
-from remote_agent.plan import Plan, answer_seed, batches, make_plan
+from remote_agent.plan import Plan, batches, make_plan
 from remote_agent.protocol import Order, Result
 from remote_agent.tasks.base import LoadedTask, Task
 from remote_agent.train_protocol import Evaluated
@@ -45,15 +44,8 @@ class Evaluator:
 
     def _results(self) -> list[Result]:
         spec, engine = self._order.task, self._engine
-        stops = self._task.stops(spec)
-        prompts: dict[tuple[str, int], Prompt] = {}
-        for item in self._plan.items:
-            context = self._task.context(item.sample, spec)
-            seed = answer_seed(self._order.generate.seed, item)
-            turns = () if isinstance(context, str) else tuple(context)
-            text = rendered(engine, context)
-            prompts[item.key] = Prompt(text, seed, item.sample.id, item.candidate, stops, turns)
-        lengths = engine.count_tokens([prompts[item.key].text for item in self._plan.items])
+        contexts = contexts_of(self._task, spec, engine, self._plan)
+        prompts, lengths = prompts_of(self._task, self._order, engine, self._plan, contexts)
         by_key = {item.key: length for item, length in zip(self._plan.items, lengths, strict=True)}
         method = method_for(self._task, spec, engine, prompts, by_key, self._order.engine)
         size = self._order.engine.batch_size

@@ -15,10 +15,10 @@ from typing import Any
 from remote_agent import checkpoint_contract, checkpoints
 from remote_agent.checkpoint_contract import Contract
 from remote_agent.evaluation import PatientWriter
+from remote_agent.findings import Findings
 from remote_agent.manifest import EXPORT, BadCheckpoint, Checkpoint
 from remote_agent.outcome import Again, Hopeless
-from remote_agent.protocol import Phase
-from remote_agent.train_protocol import Continued, Exported, Guarded, Saved
+from remote_agent.train_protocol import Continued, Exported, Saved
 from remote_agent.training.build import Build
 from remote_agent.training.course import Course
 from remote_agent.training.evaluating import Evaluator
@@ -27,7 +27,7 @@ from remote_agent.training.guard import Finding
 from remote_agent.training.material import Material
 from remote_agent.training.ranks import others, step_name
 from remote_agent.training.rewards import RewardError
-from remote_agent.training.watch import Watch
+from remote_agent.training.watch import Watch, guarded
 from remote_agent.watching import Halted
 
 log = logging.getLogger("training")
@@ -39,12 +39,20 @@ NEEDED = ("optimizer.pt", "scheduler.pt", "trainer_state.json")
 class Steps:
     """The steps of one attempt."""
 
-    def __init__(self, material: Material, contract: Contract, writer: PatientWriter, course: Course) -> None:
+    def __init__(
+        self,
+        material: Material,
+        contract: Contract,
+        writer: PatientWriter,
+        findings: Findings,
+        course: Course,
+    ) -> None:
         self._material = material
         self._contract = contract
         self._run = material.run
         self._train = material.train
         self._writer = writer
+        self._findings = findings
         self._course = course
 
     def run(self, build: Build, evaluator: Evaluator) -> None:
@@ -60,7 +68,7 @@ class Steps:
 
     def _one_pass(self, build: Build, evaluator: Evaluator, start: Checkpoint | None) -> Finding | None:
         """Train from `start`; the guard's finding where that ended it."""
-        self._phase(f"step {start.step if start else 0} of {self._train.steps}")
+        self._findings.phase("train", f"step {start.step if start else 0} of {self._train.steps}")
         watch = Watch(self._train, self._course, self._writer, evaluator.evaluate)
         name = start.name if start else None
         with others(self._run, self._train.processes, name, self._course):
@@ -73,10 +81,6 @@ class Steps:
         if watch.finding is None:
             self._export(trainer)
         return watch.finding
-
-    def _phase(self, detail: str) -> None:
-        log.info("%s", detail)
-        self._writer.write(Phase(name="train", detail=detail))
 
     # --- checkpoints ---
 
@@ -132,7 +136,7 @@ class Steps:
     def _export(self, trainer: Any) -> None:
         if self._train.export == "none":
             return
-        self._phase("exporting")
+        self._findings.phase("train", "exporting")
         found: list[float] = []
         model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), self._material.engine.tokenizer
         try:
@@ -152,7 +156,7 @@ class Steps:
         if action == "rollback" and course.rollbacks >= guard.rollbacks:
             action = "stop"
         if action != "rollback":
-            self._guarded(finding, action)
+            self._writer.write(guarded(finding, action))
             end = "paused at a checkpoint" if action == "pause" else "stopped"
             said = f"{finding.rule} at step {finding.step}: {finding.message}"
             raise Halted(f"{end} by the collapse guard: {said}")
@@ -165,10 +169,4 @@ class Steps:
         course.rollbacks += 1
         course.lr_factor *= guard.rollback_lr
         course.back_to(step)
-        self._guarded(finding, "rollback", step, course.lr_factor)
-
-    def _guarded(
-        self, finding: Finding, action: str, to_step: int | None = None, factor: float = 1.0
-    ) -> None:
-        fields = {"step": finding.step, "rule": finding.rule, "message": finding.message, "action": action}
-        self._writer.write(Guarded.model_validate({**fields, "to_step": to_step, "lr_factor": factor}))
+        self._writer.write(guarded(finding, "rollback", step, course.lr_factor))

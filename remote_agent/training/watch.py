@@ -85,7 +85,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         action = self._train.guard.action
         log.warning("step %d, %s: %s", finding.step, finding.rule, finding.message)
         if action == "alarm":
-            self._write(_guarded(finding, "alarm"))
+            self._write(guarded(finding, "alarm"))
             return
         if self.finding is None:
             self.finding = finding
@@ -108,7 +108,7 @@ def _set_rate(scheduler: Any, optimizer: Any, rate: float) -> None:
     scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]  # what the trainer logs
 
 
-def _guarded(finding: Finding, action: str) -> Guarded:
-    return Guarded.model_validate(
-        {"step": finding.step, "rule": finding.rule, "message": finding.message, "action": action}
-    )
+def guarded(finding: Finding, action: str, to_step: int | None = None, lr_factor: float = 1.0) -> Guarded:
+    """The record of what was done about a finding."""
+    fields = {"step": finding.step, "rule": finding.rule, "message": finding.message, "action": action}
+    return Guarded.model_validate({**fields, "to_step": to_step, "lr_factor": lr_factor})

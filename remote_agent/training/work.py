@@ -8,18 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from remote_agent import checkpoint_contract, preflight
+from remote_agent import checkpoint_contract, history, preflight
 from remote_agent.engines.base import EngineError
 from remote_agent.engines.transformers import TransformersEngine
 from remote_agent.evaluation import PatientWriter
+from remote_agent.findings import Findings
 from remote_agent.journal import Record
 from remote_agent.models import ModelUnavailable
 from remote_agent.outcome import Hopeless
-from remote_agent.protocol import Check, Order, Phase
+from remote_agent.protocol import Order
 from remote_agent.registry import TASKS, load
 from remote_agent.tasks.base import DataError, LoadedTask, Task
 from remote_agent.train_protocol import TrainPlanned, TrainSpec
@@ -47,52 +48,41 @@ class Training:
         self._order = order
         self._train: TrainSpec = order.train
         self._writer = writer
+        self._findings = Findings(writer)
         self._past = past
         self._task: Task = load(TASKS[order.task.name])()
         self._engine = TransformersEngine(order)
 
     def work(self) -> None:
         """From the preflight to the last step. Raises Hopeless, Halted, or what should end this process."""
-        self._phase("preflight", "machine and data")
-        tried = sum(r["kind"] == "opened" for r in self._past) > 0
+        self._findings.phase("preflight", "machine and data")
+        tried = history.has_passed(self._past, "packages")
         machine = preflight.machine(self._order, self._run, tried=tried)
-        self._check([*machine, preflight.packages("training")])
+        self._findings.check([*machine, preflight.packages("training")])
         loaded = self._or_refused("data", lambda: self._task.load(self._order.task))
         rows = self._or_refused("rows", lambda: read_rows(self._train.data, self._task, self._order.task))
-        self._phase("model", f"looking for {self._order.model}")
+        self._findings.phase("model", f"looking for {self._order.model}")
         self._or_refused("model", self._engine.prepare)
-        self._phase("preflight", "rows")
+        self._findings.phase("preflight", "rows")
         masked = self._check_rows(rows, loaded)
         contract = rows_preflight.contract_of(self._engine.tokenizer, rows, self._task, self._order.task)
         plan_sha = self._plan_sha(rows, loaded)
         self._refuse_another_plan(plan_sha)
-        self._phase("model", "loading the weights")
+        self._findings.phase("model", "loading the weights")
         material = Material(self._run, self._order, self._train, self._task, self._engine, rows, masked)
         build = self._or_refused("rewards", material.build)
         self._plan_once(plan_sha, rows, masked, build.model)
         evaluator = Evaluator(self._order, self._task, loaded, self._engine)
-        Steps(material, contract, self._writer, course_of(self._past)).run(build, evaluator)
+        Steps(material, contract, self._writer, self._findings, course_of(self._past)).run(build, evaluator)
 
     # --- before the first step ---
-
-    def _phase(self, name: str, detail: str) -> None:
-        log.info("%s: %s", name, detail)
-        self._writer.write(Phase.model_validate({"name": name, "detail": detail}))
-
-    def _check(self, checks: Iterable[Check]) -> None:
-        """Record all checks, then end the run if one failed: a user wants to see the others as well."""
-        done = list(checks)
-        self._writer.write(*done)
-        failures = [check.message for check in done if check.status == "fail"]
-        if failures:
-            raise Hopeless(" ".join(failures))
 
     def _or_refused(self, name: str, step: Callable[[], T]) -> T:
         """What `step` returns; its error, where it is one of the user's to mend, is a failed check."""
         try:
             return step()
         except (DataError, EngineError, ModelUnavailable, RewardError) as exc:
-            self._check([Check(name=name, status="fail", message=str(exc))])
+            self._findings.fail(name, str(exc))
             raise
 
     def _check_rows(self, rows: Rows, loaded: LoadedTask) -> list[Masked]:
@@ -108,7 +98,7 @@ class Training:
         )
         if masked and not any(r["kind"] == "seen" for r in self._past):
             self._writer.write(*rows_preflight.shown(tokenizer, rows, masked))
-        self._check(checks)
+        self._findings.check(checks)
         return masked
 
     def _end_ids(self) -> list[int]:
