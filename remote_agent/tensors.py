@@ -1,7 +1,7 @@
 """Files of tensors as differences to their predecessors: what a safetensors file holds, and pieces of the new
 file that the old one helps to say. Lossless: the bits that differ (exclusive or) are split into byte planes
-and compressed, with `zstandard` where both sides have it, else with the standard library. Applying the pieces
-is the other side's part; nothing is sent here.
+and compressed, with `zstandard` where both sides have it, else with the standard library. The sending side
+takes NumPy for the bits where it has it. Applying the pieces is the other side's part; nothing is sent here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 CHUNK = 1 << 20
@@ -222,11 +223,29 @@ def _difference(new: int, old: int, start: int, base: int, length: int, width: i
     before = read_exactly(old, length, base)
     if data == before:
         return Piece(DIFFERENCE, width, base, length, PLANE.pack(ZEROS, 0) * width)
-    bits = xor(data, before)
-    payload = b"".join(_compressed(bits[plane::width], codec) for plane in range(width))
+    payload = b"".join(_compressed(plane, codec) for plane in _planes(data, before, width))
     if len(payload) > WORTH * length:
         return Piece(STORED, 1, 0, length, data)
     return Piece(DIFFERENCE, width, base, length, payload)
+
+
+def _planes(one: bytes, other: bytes, width: int) -> list[bytes]:
+    """The bits in which two byte strings differ: of each element the first bytes, the second ones, …"""
+    numpy = _numpy()
+    if numpy is None:
+        bits = xor(one, other)
+        return [bits[plane::width] for plane in range(width)]
+    found = numpy.frombuffer(one, "u1") ^ numpy.frombuffer(other, "u1")
+    return [found[plane::width].tobytes() for plane in range(width)]
+
+
+@cache
+def _numpy() -> Any:
+    """NumPy, several times as fast as whole numbers; None where it is not, or does not load."""
+    try:
+        return importlib.import_module("numpy")
+    except (ImportError, OSError):
+        return None
 
 
 def xor(one: bytes | bytearray, other: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpusess.analysis.text import size
 from gpusess.cli.complete import session_names
 from gpusess.errors import SessionError
 
@@ -99,10 +100,7 @@ async def _fetch(ctx: Context, channels: Pool, path: str, to: Path) -> None:
     with _Line(path) as line:
         done = await fetch(remote, to, channels, Progress(line.draw))
     total = sum(file.size for file in done.files)
-    click.echo(
-        f"{path}: {syncing.files_of(len(done.files))}, {syncing.size(total)};"
-        f" fetched {syncing.size(done.received)}"
-    )
+    click.echo(f"{path}: {syncing.files_of(len(done.files))}, {size(total)}; fetched {size(done.received)}")
     for text in syncing.skipped_lines(done):
         click.echo(f"  {text}")
 

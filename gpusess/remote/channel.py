@@ -22,6 +22,13 @@ START_LIMIT = 60.0
 """Seconds for the agent's first word."""
 WAITING = 16
 """Frames of one answer in memory; what comes beyond them waits in the channel's window."""
+ROOM = 16 << 20
+"""Bytes of all answers in memory that nobody has taken. The same holds for what comes beyond them."""
+_LIMITS = {
+    **dict.fromkeys(("read", "pieces"), frames.BLOCK_LIMIT),
+    **dict.fromkeys(("tree", "commit", "begin", "list", "checkpoints"), frames.LIST_LIMIT),
+}
+"""Bytes of a frame that answers a request; to others there are only headers."""
 
 Frame = tuple[dict[str, Any], bytes]
 
@@ -34,10 +41,32 @@ _HINTS = {
 }
 
 
+class _Room:
+    """Bytes that have come and that nobody has taken."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Wait until so many bytes have room; a frame that is longer than all of it waits for all of it."""
+        while self._held and self._held + size > ROOM:
+            self._freed.clear()
+            await self._freed.wait()
+        self._held += size
+
+    def give(self, size: int) -> None:
+        self._held -= size
+        self._freed.set()
+
+
 class Answer:
     """What comes back to one request. Its frames end with the one that says no more of them follow."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int, room: _Room) -> None:
+        self.limit = limit
+        """Bytes of a frame that are believed."""
+        self._room = room
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue(WAITING)
         self._broken: Unreachable | None = None
         self._abandoned = False
@@ -59,7 +88,8 @@ class Answer:
         if found is None:
             assert self._broken
             raise self._broken
-        header, _ = found
+        header, payload = found
+        self._room.give(len(payload))
         if "error" in header:
             kind = str(header["error"])
             raise SyncError(printable(str(header.get("message", kind)), 500), _HINTS.get(kind, ""))
@@ -68,12 +98,17 @@ class Answer:
     def abandon(self) -> None:
         """Nobody will ask for the rest: it must not hold back what comes behind it."""
         self._abandoned = True
-        while not self._frames.empty():
-            self._frames.get_nowait()
+        self._drop()
 
     async def add(self, frame: Frame) -> None:
-        if not self._abandoned:
-            await self._frames.put(frame)
+        await self._frames.put(frame)
+        if self._abandoned:
+            self._drop()
+
+    def _drop(self) -> None:
+        while not self._frames.empty():
+            if (found := self._frames.get_nowait()) is not None:
+                self._room.give(len(found[1]))
 
     def end(self, broken: Unreachable) -> None:
         """The link broke."""
@@ -89,6 +124,7 @@ class Channel:
         self._process = process
         self._ids = itertools.count(1)
         self._answers: dict[int, Answer] = {}
+        self._room = _Room()
         self._sending = asyncio.Lock()
         self._broken: Unreachable | None = None
         self._said = b""
@@ -108,7 +144,7 @@ class Channel:
         if self._broken:
             raise self._broken
         number = next(self._ids)
-        answer = self._answers[number] = Answer()
+        answer = self._answers[number] = Answer(_LIMITS.get(op, 0), self._room)
         head = frames.encode({"op": op, "id": number, **facts}, payload)
         async with self._sending:
             self.sent += len(head) + len(payload)
@@ -128,12 +164,14 @@ class Channel:
         """Wait for the agent's first word."""
         try:
             async with asyncio.timeout(START_LIMIT):
-                header, _ = await self._frame()
+                header, _ = await self._head()
         except TimeoutError:
             raise Unreachable(f"the agent said nothing for {START_LIMIT:g} s") from None
         if header.get("op") != "hello" or header.get("version") != frames.VERSION:
             raise SyncError("the agent on the instance speaks another version", "terminate and launch again")
-        self.codec = next((name for name in frames.codecs() if name in header["codecs"]), "none")
+        theirs = header.get("codecs")
+        known = [name for name in frames.codecs() if isinstance(theirs, list) and name in theirs]
+        self.codec = next(iter(known), "none")
 
     async def measure(self) -> None:
         """Measure the way there and back."""
@@ -145,12 +183,17 @@ class Channel:
         """Give what comes to whom it belongs, until the link breaks."""
         try:
             while True:
-                header, payload = await self._frame()
-                answer = self._answers.get(header.get("id", 0))
+                header, size = await self._head()
+                id = header.get("id")
+                answer = self._answers.get(id) if type(id) is int else None
+                if size > (answer.limit if answer else 0):
+                    raise SyncError(f"the agent sent {size} bytes that nobody asked for")
+                await self._room.take(size)
+                frame = header, await self._payload(size)
                 if answer is not None:
                     if not header.get("more"):
                         del self._answers[header["id"]]
-                    await answer.add((header, payload))
+                    await answer.add(frame)
         except (Unreachable, SyncError) as exc:
             self._broken = exc if isinstance(exc, Unreachable) else Unreachable(exc.message)
             for answer in self._answers.values():
@@ -162,24 +205,27 @@ class Channel:
             while data := await self._process.stderr.read(1 << 14):
                 self._said = (self._said + data)[-2000:]
 
-    async def _frame(self) -> Frame:
+    async def _head(self) -> tuple[dict[str, Any], int]:
+        """The next frame's line, and how many bytes follow it."""
         line = await self._process.stdout.readline()
         if not line.endswith(b"\n"):
             said = printable(self._said.strip())
             raise Unreachable("the sync's channel ended" + (f": {said}" if said else ""))
         try:
-            header, size = frames.decode(line)
+            return frames.decode(line)
         except frames.BadFrame as exc:
             raise SyncError(f"the agent sent no frame: {printable(str(exc))}") from None
+
+    async def _payload(self, size: int) -> bytes:
         try:
-            return header, await self._process.stdout.readexactly(size) if size else b""
+            return await self._process.stdout.readexactly(size) if size else b""
         except asyncio.IncompleteReadError:
             raise Unreachable("the link broke in the middle of a frame") from None
 
 
 @asynccontextmanager
-async def open_channel(connection: Connection, command: str) -> AsyncIterator[Channel]:
-    """Run the agent's `sync` and talk to it. The process ends with the block.
+async def open_channel(connection: Connection, command: str, measure: bool = True) -> AsyncIterator[Channel]:
+    """Run the agent's `sync` and talk to it. The process ends with the block. `measure`: its round trip.
 
     Raises Unreachable, SyncError.
     """
@@ -189,7 +235,8 @@ async def open_channel(connection: Connection, command: str) -> AsyncIterator[Ch
         await channel.start()
         reading = asyncio.create_task(channel.read())
         try:
-            await channel.measure()
+            if measure:
+                await channel.measure()
             yield channel
         finally:
             process.end_input()

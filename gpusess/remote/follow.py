@@ -167,13 +167,14 @@ async def _header(process: RemoteProcess) -> dict[str, Any]:
 async def _ended(process: RemoteProcess) -> RemoteError:
     said = ""
     if process.exit_status is not None:
-        said = printable((await process.stderr.read())[-300:])
+        said = printable((await process.stderr.read_all())[-300:])
     return Unreachable(f"the stream ended{': ' + said if said else ''}")
 
 
 async def _body(process: RemoteProcess, header: dict[str, Any]) -> bytearray:
     size = header.get("n")
-    if not isinstance(size, int) or not 0 < size <= FRAME_LIMIT or not isinstance(header.get("o"), int):
+    known = isinstance(header["f"], str) and isinstance(header.get("o"), int)
+    if not known or not isinstance(size, int) or not 0 < size <= FRAME_LIMIT:
         raise SyncError(f"the agent sent a frame that makes no sense: {printable(str(header), 120)}")
     data = bytearray()
     try:

@@ -39,7 +39,9 @@ class Pool:
             found = self._channels.get(number)
             if found is None or found.broken:
                 connection = self._connection if number == 0 else await self._connect()
-                found = await self._stack.enter_async_context(open_channel(connection, self._command))
+                found = await self._stack.enter_async_context(
+                    open_channel(connection, self._command, number == 0)
+                )
                 self._channels[number] = found
             return found
 

@@ -13,6 +13,9 @@ import asyncssh
 from gpusess.errors import CommandFailed, Unreachable
 from gpusess.remote.keys import Target, printable
 
+OUTPUT_LIMIT = 64 << 20
+"""Bytes of a command's output that are kept in memory."""
+
 
 @contextmanager
 def broken_link(target: Target) -> Iterator[None]:
@@ -34,6 +37,17 @@ class RemoteReader:
         """What there is, `most` bytes at most; -1: all until the end."""
         with broken_link(self._target):
             return await self._reader.read(most)
+
+    async def read_all(self) -> bytes:
+        """All until the end. Raises CommandFailed where it is more than is kept in memory."""
+        pieces: list[bytes] = []
+        length = 0
+        while piece := await self.read(1 << 18):
+            length += len(piece)
+            if length > OUTPUT_LIMIT:
+                raise CommandFailed(f"a command on {self._target} said more than {OUTPUT_LIMIT >> 20} MiB")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def readline(self) -> bytes:
         with broken_link(self._target):

@@ -18,11 +18,8 @@ from gpusess.remote.ssh import backoff, connect
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import CONNECT_TIMEOUT, session_target
 from gpusess.sync import checkpoints as sync
-from gpusess.sync.files import read_files
 from gpusess.sync.progress import Progress
-from gpusess.sync.push import push
-from remote_agent.checkpoints import folder, keep, newest_good
-from remote_agent.files import CHECKPOINTS
+from remote_agent.checkpoints import keep, newest_good
 
 REFUSED_PAUSE = 60.0
 """Seconds before a checkpoint is asked for again that could not be taken."""
@@ -105,8 +102,7 @@ class Keeper:
             if there and there[-1].step >= made.step:
                 return
             self._ctx.say(f"giving the instance the checkpoint {made.name} that is at home")
-            tree = await asyncio.to_thread(read_files, folder(self._home) / made.name)
-            await push(tree, f"{run_folder(self._run)}/{CHECKPOINTS}/{made.name}", channels)
+            await sync.give(channels, run_folder(self._run), made.name, self._home)
 
     @asynccontextmanager
     async def _channels(self, agent: Agent) -> AsyncIterator[Pool]:

@@ -16,14 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpusess import paths
-from gpusess.analysis.text import clean
+from gpusess.analysis.text import clean, size
 from gpusess.remote.agent import session_folder
+from gpusess.sessions import traffic
 from gpusess.sessions.context import log
 from gpusess.sync import code, files
 from gpusess.sync.fetch import Fetched
 from gpusess.sync.index import Index
+from gpusess.sync.preview import Plan, preview
 from gpusess.sync.progress import Progress
-from gpusess.sync.push import Known, Plan, Pushed, Tree, preview, sync
+from gpusess.sync.push import Known, Pushed, Tree, sync
 from gpusess.sync.tree import Changed, Entry
 from gpusess.sync.wire import Channels
 
@@ -59,6 +61,7 @@ async def send(
     Raises SyncError, Unreachable.
     """
     memory = _Memory(session, source.place)
+    began = time.monotonic()
     for attempt in range(1, TRIES + 1):
         index = await asyncio.to_thread(Index.of, source.path)
         progress = Progress(tell or _teller(source, say))
@@ -73,9 +76,18 @@ async def send(
             await asyncio.to_thread(index.save)
         if done.changed or memory.known is None:
             memory.keep(done.known)
+        _note(session, source, done, time.monotonic() - began)
         say(summary(source, done))
         return done
     raise AssertionError("unreachable")
+
+
+def _note(session: str, source: Source, done: Pushed, seconds: float) -> None:
+    amounts = (done.files, done.bytes, done.sent_files, done.sent_bytes)
+    try:
+        traffic.note(session, traffic.Sent(round(time.time(), 3), source.name, *amounts, round(seconds, 3)))
+    except OSError as exc:
+        log.warning("what was sent is not noted: %s", exc)
 
 
 async def plan(session: str, source: Source, channels: Channels) -> Plan:
@@ -123,18 +135,10 @@ def files_of(count: int) -> str:
     return f"{count} file{'' if count == 1 else 's'}"
 
 
-def size(count: int) -> str:
-    """Bytes for a reader: `3.4 MB`."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
-
-
 def progress_line(name: str, progress: Progress) -> str:
     """`model: 3.1 of 14.2 GB, 112.0 MB/s, 1:39 to go`."""
     done = progress.sent + progress.spared
-    text = f"{name}: {size(done)} of {size(progress.total)}, {size(int(progress.rate))}/s"
+    text = f"{name}: {size(done)} of {size(progress.total)}, {size(progress.rate)}/s"
     if progress.left is not None:
         minutes, seconds = divmod(int(progress.left), 60)
         text += f", {minutes}:{seconds:02} to go"

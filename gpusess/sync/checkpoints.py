@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -19,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from gpusess.errors import SyncError
+from gpusess.sync.files import read_files
 from gpusess.sync.incoming import DAMAGED, Incoming
 from gpusess.sync.progress import Progress
 from gpusess.sync.pull import PART, pull_file
+from gpusess.sync.push import push
 from gpusess.sync.wire import Channels
 from remote_agent import checkpoints
 from remote_agent.files import CHECKPOINTS
@@ -60,12 +61,11 @@ async def listing(channels: Channels, run: str) -> list[Checkpoint]:
     """
     header, payload = await (await channels.channel(0)).ask("checkpoints", path=run)
     try:
-        values = json.loads(frames.codecs()[str(header.get("codec"))][1](payload))
-        return in_order(from_value(value) for value in values)
+        return in_order(from_value(value) for value in frames.read_list(header, payload))
     except BadCheckpoint as exc:
         hint = "nothing of it was written here; look at the run with `gpusess ssh`"
         raise SyncError(f"a checkpoint on the instance is refused: {exc}", hint) from exc
-    except (ValueError, KeyError, TypeError, RecursionError, frames.BadFrame) as exc:
+    except frames.BadFrame as exc:
         raise SyncError(f"the instance's list of checkpoints makes no sense ({exc!r:.100})") from exc
 
 
@@ -77,6 +77,15 @@ async def pull(
     Raises SyncError (the disk is full, or what came is not what the manifest says), Unreachable.
     """
     return await _Pull(channels, run, made, home, progress or Progress()).run()
+
+
+async def give(channels: Channels, run: str, name: str, home: Path) -> None:
+    """Send a checkpoint that is in `home` to an instance, whole or not at all, as files of the run's own:
+    removing them frees the disk there. Raises SyncError, Unreachable."""
+    tree = await asyncio.to_thread(read_files, checkpoints.folder(home) / name)
+    place = f"{run}/{CHECKPOINTS}/{name}"
+    await push(tree, place, channels)
+    await (await channels.channel(0)).ask("own", place=place)
 
 
 class _Pull:
@@ -196,13 +205,14 @@ class _Pull:
             await asyncio.to_thread(incoming.take_up)
             request = self._request(file, base, incoming.length)
             answer = await (await self._channels.channel(0)).send("pieces", **request)
-            while True:
-                header, payload = await answer.next()
-                if not header.get("more"):
-                    break
-                self._received += len(payload)
+            ended = False
+            while not ended:
+                found = [await answer.next(), *answer.ready()]
+                ended = not found[-1][0].get("more")
+                self._received += sum(len(payload) for _, payload in found)
                 before = incoming.length
-                await asyncio.to_thread(incoming.take, header, payload)
+                # Several in a row: handing over to a thread takes time.
+                await asyncio.to_thread(incoming.take, found[:-1] if ended else found)
                 self._progress.send(incoming.length - before)
             return await asyncio.to_thread(incoming.finish)
         finally:

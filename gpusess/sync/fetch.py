@@ -5,7 +5,6 @@ here, no link is made that leads out of it, and devices, sockets and pipes stay 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 
 from gpusess.errors import SyncError
 from gpusess.sync.progress import Progress
-from gpusess.sync.pull import Pulled, pull_file
+from gpusess.sync.pull import MARGIN, Pulled, pull_file
 from gpusess.sync.tree import Skipped
 from gpusess.sync.wire import Channels
 from remote_agent.syncing import frames
@@ -46,7 +45,7 @@ async def fetch(remote: str, local: Path, channels: Channels, progress: Progress
     progress = progress or Progress()
     first = await channels.channel(0)
     header, payload = await first.ask("list", path=remote)
-    single = not header["folder"]
+    single = not header.get("folder")
     done = Fetched()
     files: list[tuple[str, str, int]] = []
     links: list[tuple[Path, str]] = []
@@ -61,6 +60,7 @@ async def fetch(remote: str, local: Path, channels: Channels, progress: Progress
             links.append((local / path, str(extra)))
         else:
             files.append((remote if single else f"{remote}/{path}", path, size))
+    await asyncio.to_thread(_check_room, local, files)
     await _small([item for item in files if item[2] < SMALL], local, channels, progress, done)
     for source, path, size in files:
         if size >= SMALL:
@@ -69,6 +69,20 @@ async def fetch(remote: str, local: Path, channels: Channels, progress: Progress
         _make_link(place, target)
         done.links += 1
     return done
+
+
+def _check_room(local: Path, files: list[tuple[str, str, int]]) -> None:
+    """Whether all files have room here that are not here in their size. Raises SyncError."""
+    missing = 0
+    for _, path, size in files:
+        place = local / path
+        missing += 0 if place.is_file() and place.stat().st_size == size else size
+    found = os.statvfs(local)
+    free = max(0, found.f_bavail * found.f_frsize - MARGIN)
+    if missing > free:
+        raise SyncError(
+            f"{local}: {missing} bytes are to come, and this disk has room for {free}", "free some space here"
+        )
 
 
 async def _small(
@@ -94,11 +108,12 @@ async def _small(
 def _lines(header: dict[str, Any], payload: bytes) -> list[tuple[str, str, int, int, Any]]:
     """What the instance says is in the folder. Raises SyncError."""
     try:
-        lines = json.loads(frames.codecs()[str(header["codec"])][1](payload))
+        lines = frames.read_list(header, payload)
         found = [(path, kind, size, time, extra) for path, kind, size, time, extra in lines]
-    except (ValueError, TypeError, KeyError, RecursionError, frames.BadFrame):
-        raise SyncError("the agent's list of files cannot be read") from None
-    if not all(isinstance(line[0], str) and type(line[2]) is int for line in found):
+    except (ValueError, TypeError, frames.BadFrame) as error:
+        hint = "fetch a part of the folder" if isinstance(error, frames.BadFrame) else ""
+        raise SyncError(f"the agent's list of files cannot be read ({error!s:.80})", hint) from None
+    if not all(isinstance(line[0], str) and type(line[2]) is int and line[2] >= 0 for line in found):
         raise SyncError("the agent's list of files cannot be read")
     return found
 

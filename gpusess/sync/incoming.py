@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpusess.errors import SyncError
 from gpusess.sync.tensors import BadPiece, apply
+from gpusess.sync.wire import Frame
 from remote_agent.manifest import File
 from remote_agent.tensors import Piece
 
@@ -45,8 +47,12 @@ class Incoming:
             self._sha.update(data)
             self.length += len(data)
 
-    def take(self, header: dict[str, Any], payload: bytes) -> None:
-        """Append what a piece says. Raises SyncError where it makes no sense or is more than was promised."""
+    def take(self, pieces: Sequence[Frame]) -> None:
+        """Append what pieces say. Raises SyncError where one makes no sense or is more than was promised."""
+        for header, payload in pieces:
+            self._take(header, payload)
+
+    def _take(self, header: dict[str, Any], payload: bytes) -> None:
         kind, width, base, length = (_number(header.get(key)) for key in ("kind", "width", "base", "length"))
         try:
             data = apply(Piece(kind, width, base, length, payload), self._old, self._old_size)

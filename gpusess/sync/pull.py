@@ -24,7 +24,9 @@ from remote_agent.syncing.store import clone
 PART = ".gpusess-part-"
 """What the name of a part begins with, before the hash of the file's name."""
 SEGMENT = 16
-"""Blocks that are asked for at once."""
+"""Blocks that are asked for at once over a single channel."""
+SHARES = 8
+"""Segments for each channel at the least where there are several: a slow one then holds up the end less."""
 UNDER_WAY = 3
 """Segments that a channel is asked for before the first has come."""
 TRIES = 3
@@ -182,9 +184,11 @@ class _Pull:
             )
         self._progress.expect(size)
         self._digests = await asyncio.to_thread(self._target.prepare, size)
-        for start in range(0, blocks.count(size), SEGMENT):
-            self._waiting.append(range(start, min(start + SEGMENT, blocks.count(size))))
-        await self._fetch(self._channels.wanted(size))
+        wanted = self._channels.wanted(size)
+        segment = SEGMENT if wanted == 1 else max(1, min(SEGMENT, blocks.count(size) // (SHARES * wanted)))
+        for start in range(0, blocks.count(size), segment):
+            self._waiting.append(range(start, min(start + segment, blocks.count(size))))
+        await self._fetch(wanted)
         if self._waiting and not self._changed:  # what a broken channel has left
             await self._fetch(1)
         if self._changed:
@@ -233,17 +237,25 @@ class _Pull:
         while not ended:
             came: list[_Block] = []
             for header, payload in (await answer.next(), *answer.ready()):
-                if "size" in header:
-                    facts = (int(header["size"]), int(header["mtime"]), int(header["inode"]))
-                    self._changed = self._changed or self._facts not in (None, facts)
-                    self._facts = facts
-                elif "i" in header:
-                    came.append(self._block(segment, header, payload))
-                elif not header.get("more"):
-                    self._changed = self._changed or bool(header["changed"])
-                    ended = True
+                ended = self._hear(segment, header, payload, came) or ended
             if came:
                 await self._take(came)
+
+    def _hear(self, segment: range, header: dict[str, Any], payload: bytes, came: list[_Block]) -> bool:
+        """One frame of an answer, its block to `came`; whether it is the last one. Raises SyncError."""
+        try:
+            if "size" in header:
+                facts = (int(header["size"]), int(header["mtime"]), int(header["inode"]))
+                if not 0 <= facts[0] < _LONGEST:
+                    raise ValueError(facts[0])
+                self._changed = self._changed or self._facts not in (None, facts)
+                self._facts = facts
+            elif "i" in header:
+                came.append(self._block(segment, header, payload))
+        except (KeyError, ValueError, TypeError) as error:
+            raise SyncError(f"{self._remote}: the agent's answer makes no sense ({error!r:.80})") from None
+        self._changed = self._changed or bool(header.get("changed"))
+        return not header.get("more")
 
     def _block(self, segment: range, header: dict[str, Any], payload: bytes) -> _Block:
         index, codec = int(header["i"]), str(header["codec"])
@@ -258,7 +270,7 @@ class _Pull:
         def write() -> int:
             size = 0
             for index, expected, codec, payload in came:
-                data = frames.codecs()[codec][1](payload) if codec != "none" else payload
+                data = frames.codecs()[codec][1](payload, blocks.BLOCK) if codec != "none" else payload
                 self._target.write(index, data, expected)
                 size += len(data)
             return size
@@ -276,5 +288,7 @@ class _Pull:
         self._progress.send(size)
 
 
+_LONGEST = 1 << 50
+"""Bytes of a file that are believed."""
 _Block = tuple[int, bytes, str, bytes]
 """Index, digest, codec, payload."""

@@ -16,15 +16,20 @@ from typing import Any, Protocol
 
 from gpusess.errors import SyncError
 from gpusess.sync.index import Index
-from gpusess.sync.large import Place, send_large
+from gpusess.sync.large import Place, part_of, send_large
 from gpusess.sync.progress import Progress
-from gpusess.sync.tree import Changed, Entry, Kept, Skipped, content_id, hash_entry, read_small
+from gpusess.sync.tree import Changed, Entry, Kept, Skipped, content_id, read_small
 from gpusess.sync.wire import Answer, Channel, Channels, Frame
 from remote_agent.syncing import frames
 from remote_agent.syncing.rows import LARGE, Row, difference
 
 BATCH = 2 << 20
 """Bytes of small files that are packed together."""
+PRIME = 48 << 10
+"""Bytes without a meaning that go ahead of a first sync over a long line while the files are read: TCP lets
+twice as many bytes out after each round trip, and the sooner it begins the sooner the line is full."""
+PRIME_FROM = 1 << 30
+"""A line that is worth several channels for so many bytes is long."""
 
 
 class Tree(Protocol):
@@ -84,22 +89,6 @@ class Pushed:
         return Known(self.id, self.entries, self.inside)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a sync would send."""
-
-    id: str
-    entries: tuple[Entry, ...]
-    send: tuple[Entry, ...]
-    gone: tuple[str, ...]
-    """Known to be there now, and to go."""
-    skipped: tuple[Skipped, ...]
-
-    @property
-    def files(self) -> int:
-        return sum(entry.mode != "folder" for entry in self.entries)
-
-
 async def sync(
     read: Callable[[], Tree],
     place: str,
@@ -117,6 +106,8 @@ async def sync(
     checked = None
     if known is not None:
         checked = await first.send("check", tree=known.id, place=place, inside=known.inside)
+    elif channels.wanted(PRIME_FROM) > 1:
+        (await first.send("echo", bytes(PRIME))).abandon()
     try:
         tree = await asyncio.to_thread(read)
     except SyncError:
@@ -136,18 +127,6 @@ async def push(
 ) -> Pushed:
     """Make `place` hold a tree that was read. `checked`: what will say whether the known one is whole."""
     return await _Push(tree, place, channels, known, progress or Progress(), checked).run()
-
-
-async def preview(tree: Tree, place: str, channels: Channels, known: Known | None = None) -> Plan:
-    """What `push` would send. Large files are hashed for it. Raises SyncError, Unreachable."""
-    entries = await asyncio.to_thread(_hashed, tree)
-    id = content_id(entries)
-    first = await channels.channel(0)
-    payload, codec = await _packed(first, list(entries))
-    header, data = await first.ask("tree", payload, tree=id, place=place, codec=codec, dry=True)
-    numbers = _numbers(header, data) if header["state"] == "need" else []
-    gone = difference(known.rows, entries)[1] if known else []
-    return Plan(id, entries, tuple(entries[n] for n in numbers), tuple(gone), tree.skipped)
 
 
 class _Push:
@@ -171,9 +150,11 @@ class _Push:
 
     async def run(self) -> Pushed:
         self._progress.expect(sum(entry.size for entry in self._entries))
-        for number, entry in enumerate(self._entries):
-            if not entry.content and entry.mode != "folder":
-                await self._send_large(number)
+        unknown = [n for n, e in enumerate(self._entries) if not e.content and e.mode != "folder"]
+        if len(unknown) > 1:
+            await self._check_room(unknown)
+        for number in unknown:
+            await self._send_large(number)
         id = content_id(self._entries)
         state, need = "base", list[int]()
         if await self._is_known(id):
@@ -197,6 +178,17 @@ class _Push:
             changed=state != "there",
         )
 
+    async def _check_room(self, numbers: Sequence[int]) -> None:
+        """Whether all of these large files have room there, before one is sent. Raises SyncError."""
+        first = await self._channels.channel(0)
+        sources = [self._tree.root / self._entries[number].path for number in numbers]
+        try:
+            found = [(source, source.stat()) for source in sources]
+        except OSError as error:
+            raise Changed(str(error.filename)) from None
+        payload, codec = await packed(first, [[part_of(s, f), f.st_size] for s, f in found])
+        await first.ask("room", payload, codec=codec)
+
     async def _is_known(self, id: str) -> bool:
         """Whether the tree is the known one, and was found whole while it was read here."""
         if self._checked is None:
@@ -215,7 +207,7 @@ class _Push:
         first = await self._channels.channel(0)
         changed, gone = difference(base.rows if base else (), self._entries)
         value = {"set": changed, "gone": gone} if base else self._entries
-        payload, codec = await _packed(first, value)
+        payload, codec = await packed(first, value)
         offered = await first.send(
             "tree", payload, codec=codec, base=base.id if base else None, **self._facts(id)
         )
@@ -232,9 +224,9 @@ class _Push:
         if header["state"] != "need":
             return str(header["state"]), []
         if committed is None:  # it held this very tree, and was damaged since
-            return "need", _numbers(header, data)
+            return "need", self._needed(header, data)
         header, data = await committed.next()
-        return str(header["state"]), _numbers(header, data) if header["state"] == "need" else []
+        return str(header["state"]), self._needed(header, data)
 
     async def _send_rest(self, id: str, need: list[int]) -> None:
         """What the other side has asked for."""
@@ -260,8 +252,7 @@ class _Push:
             while waiting or packing:
                 if answer is not None and answer.done() and not heard:
                     heard = True
-                    header, data = answer.result()
-                    wanted = set(_numbers(header, data)) if header["state"] == "need" else set()
+                    wanted = set(self._needed(*answer.result()))
                     waiting = deque(number for number in waiting if number in wanted)
                 following = self._begin_packing(waiting, channel.codec)
                 if packing is not None:
@@ -305,6 +296,9 @@ class _Push:
         self._entries[number] = entry._replace(size=before.st_size, content=content)
         self._sent.add(number)
 
+    def _needed(self, header: dict[str, Any], payload: bytes) -> list[int]:
+        return rows_asked_for(header, payload, len(self._entries))
+
     def _facts(self, id: str) -> dict[str, Any]:
         return {"tree": id, "place": self._place, "inside": self._inside}
 
@@ -317,13 +311,22 @@ Packed = tuple[list[int], str, bytes]
 """The rows of a batch, the codec, and the bytes."""
 
 
-async def _packed(channel: Channel, value: Any) -> tuple[bytes, str]:
+async def packed(channel: Channel, value: Any) -> tuple[bytes, str]:
+    """A value as a payload, and its codec."""
     data = json.dumps(value, separators=(",", ":")).encode()
     return await asyncio.to_thread(frames.codecs()[channel.codec][0], data), channel.codec
 
 
-def _numbers(header: dict[str, Any], payload: bytes) -> list[int]:
-    found: list[int] = json.loads(frames.codecs()[header["codec"]][1](payload))
+def rows_asked_for(header: dict[str, Any], payload: bytes, rows: int) -> list[int]:
+    """The rows that the other side asks for, if it does. Raises SyncError."""
+    if header.get("state") != "need":
+        return []
+    try:
+        found = frames.read_list(header, payload)
+    except frames.BadFrame as error:
+        raise SyncError(f"the agent's answer makes no sense: {error}") from None
+    if not all(type(number) is int and 0 <= number < rows for number in found):
+        raise SyncError("the agent asks for files that are not in the list")
     return found
 
 
@@ -334,11 +337,3 @@ def _one_each(entries: Sequence[Entry], among: set[str]) -> list[int]:
         if entry.path in among and entry.mode in ("file", "exec"):
             found.setdefault(entry.content, number)
     return list(found.values())
-
-
-def _hashed(tree: Tree) -> tuple[Entry, ...]:
-    """The tree's entries, with the large files hashed too."""
-    return tuple(
-        entry if entry.content or entry.mode == "folder" else hash_entry(tree.root, entry, tree.index)
-        for entry in tree.entries
-    )

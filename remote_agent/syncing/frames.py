@@ -13,11 +13,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from remote_agent.syncing.blocks import BLOCK
+
 VERSION = 1
 HEADER_LIMIT = 64 * 1024
 """Bytes of a frame's line."""
 PAYLOAD_LIMIT = 256 * 1024 * 1024
-"""Bytes of a frame's payload, and of what it expands to."""
+"""Bytes of a frame's payload, and of what it expands to, on the way to an instance."""
+LIST_LIMIT = 32 * 1024 * 1024
+"""The same of a list on its way home, where nothing that an instance says is believed."""
+BLOCK_LIMIT = BLOCK + (BLOCK >> 6)
+"""The same of a block or piece: one that does not compress may become a little longer."""
+ITEMS_LIMIT = 1_000_000
+"""Entries of a list on its way home."""
 LEVEL = 3
 
 Header = dict[str, Any]
@@ -35,6 +43,8 @@ def encode(header: Header, payload: bytes | memoryview = b"") -> bytes:
 
 def decode(line: bytes) -> tuple[Header, int]:
     """A frame's header, and how many bytes follow it. Raises BadFrame."""
+    if len(line) > HEADER_LIMIT:
+        raise BadFrame(f"a line of {len(line)} bytes")
     try:
         header = json.loads(line)
         size = header.get("n", 0)
@@ -45,8 +55,8 @@ def decode(line: bytes) -> tuple[Header, int]:
     return header, size
 
 
-Codec = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
-"""Compress, expand."""
+Codec = tuple[Callable[[bytes], bytes], Callable[[bytes, int], bytes]]
+"""Compress; expand to at most so many bytes (raises BadFrame)."""
 
 
 def _zstd() -> Codec | None:
@@ -58,10 +68,10 @@ def _zstd() -> Codec | None:
     def press(data: bytes) -> bytes:
         return zstandard.ZstdCompressor(level=LEVEL).compress(data)
 
-    def expand(data: bytes) -> bytes:
+    def expand(data: bytes, limit: int) -> bytes:
         try:
             # The frame says how long it is; what says more than the limit is not expanded.
-            if not 0 <= zstandard.frame_content_size(data) <= PAYLOAD_LIMIT:
+            if not 0 <= zstandard.frame_content_size(data) <= limit:
                 raise BadFrame("a payload that is too long")
             return zstandard.ZstdDecompressor().decompress(data)
         except zstandard.ZstdError as error:
@@ -74,23 +84,47 @@ def _zlib_press(data: bytes) -> bytes:
     return zlib.compress(data, 1)
 
 
-def _zlib_expand(data: bytes) -> bytes:
+def _zlib_expand(data: bytes, limit: int) -> bytes:
     worker = zlib.decompressobj()
     try:
-        out = worker.decompress(data, PAYLOAD_LIMIT)
+        out = worker.decompress(data, limit + 1)
     except zlib.error as error:
         raise BadFrame(f"a payload that cannot be expanded ({error})") from None
-    if not worker.eof:
+    if not worker.eof or len(out) > limit:
         raise BadFrame("a payload that is cut off or too long")
     return out
+
+
+def _as_it_is(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise BadFrame("a payload that is too long")
+    return bytes(data)
 
 
 @cache
 def codecs() -> dict[str, Codec]:
     """Name → (compress, expand), the better ones first."""
     zstd = _zstd()
-    plain: dict[str, Codec] = {"zlib": (_zlib_press, _zlib_expand), "none": (bytes, bytes)}
+    plain: dict[str, Codec] = {"zlib": (_zlib_press, _zlib_expand), "none": (bytes, _as_it_is)}
     return {"zstd": zstd, **plain} if zstd else plain
+
+
+def read_list(header: Header, payload: bytes) -> list[Any]:
+    """The list that an answer holds. Raises BadFrame, before a lie takes memory."""
+    name = header.get("codec")
+    codec = codecs().get(name) if isinstance(name, str) else None
+    if codec is None:
+        raise BadFrame("a list in no codec that is known here")
+    text = codec[1](payload, LIST_LIMIT)
+    if text.count(b"[") + text.count(b"{") > ITEMS_LIMIT:
+        raise BadFrame(f"a list of more than {ITEMS_LIMIT} entries")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadFrame("a list that is no JSON") from None
+    if not isinstance(value, list):
+        raise BadFrame("no list")
+    return value
 
 
 def squeeze(data: bytes, codec: str) -> tuple[str, bytes]:
@@ -98,12 +132,15 @@ def squeeze(data: bytes, codec: str) -> tuple[str, bytes]:
     if codec == "none":
         return "none", data
     press = codecs()[codec][0]
-    if len(press(data[:_SAMPLE])) > _WORTH * min(_SAMPLE, len(data)):
+    step = max(1, len(data) // _SAMPLES)
+    sample = b"".join(data[at : at + _SAMPLE] for at in range(0, len(data), step))
+    if len(press(sample)) > _WORTH * len(sample):
         return "none", data
     return codec, press(data)
 
 
-_SAMPLE = 64 * 1024
+_SAMPLES, _SAMPLE = 4, 4096
+"""Pieces of a block that are tried, and their bytes."""
 _WORTH = 0.9
 
 

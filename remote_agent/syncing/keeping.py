@@ -1,4 +1,6 @@
-"""What was synced and is of no use any more goes: trees without a place, parts that nobody continues."""
+"""What was synced and is of no use any more goes: trees without a place, parts that nobody continues. And a
+place can be given its tree for good: what is removed there then frees the disk.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from remote_agent.syncing.parts import Parts
 from remote_agent.syncing.rows import LARGE
-from remote_agent.syncing.store import Store
-from remote_agent.syncing.trees import KEPT, alive
+from remote_agent.syncing.store import Refused, Store
+from remote_agent.syncing.trees import KEPT, Trees, alive
 
 PART_DAYS = 7
 """A part, or a large file that is in no tree, is kept that long for whoever continues."""
@@ -29,6 +32,29 @@ def collect(store: Store) -> None:
             path.unlink(missing_ok=True)
             _remove(folder)
     _remove_left(store)
+
+
+def own(store: Store, trees: Trees, parts: Parts, place: Path) -> None:
+    """Make a place that leads to a tree a folder of its own, with the same files. Raises Refused, OSError."""
+    record = trees.at(place)
+    if record is None or not place.is_symlink() or os.readlink(place) != str(record.folder):  # noqa: PTH115
+        raise Refused("missing", f"{place} was not put there by a sync")
+    aside = place.with_name(f".{place.name}.part.own")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(record.folder, aside, symlinks=True, copy_function=_link_or_copy)
+    place.unlink()
+    aside.rename(place)
+    collect(store)
+    for _, mode, size, content in record.rows:
+        if mode in ("file", "exec") and size >= LARGE:
+            parts.release(content)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _used(store: Store) -> set[str]:

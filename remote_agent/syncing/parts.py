@@ -46,6 +46,14 @@ class Parts:
             return [blocks.UNKNOWN] * blocks.count(size)
         return self._copy(base, handle, size)
 
+    def check_room(self, wanted: Sequence[tuple[str, int]]) -> None:
+        """Whether there is room for all of these parts (key, size). Raises Refused("space")."""
+        missing = 0
+        for key, size in wanted:
+            path = self._path(key)
+            missing += max(0, size - (path.stat().st_blocks * 512 if path.exists() else 0))
+        self._store.check_room(missing)
+
     def _continue(self, path: Path, key: str, size: int) -> list[bytes]:
         handle = self._handle(key)
         allocated = path.stat().st_blocks * 512
@@ -123,6 +131,14 @@ class Parts:
                 self._store.remember(path.with_suffix(".blocks"), [seen, b"".join(digests).hex()])
                 return Whole(path, digests)
         return None
+
+    def release(self, identity: str) -> None:
+        """Forget a whole file that only one other name is left of: removing that one then frees the disk."""
+        path = self._store.files / identity
+        with suppress(FileNotFoundError):
+            if path.stat().st_nlink == 2:
+                path.unlink()
+                path.with_suffix(".blocks").unlink(missing_ok=True)
 
     def drop(self, key: str) -> None:
         """Forget a part."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from remote_agent.syncing import blocks, differences, frames, sending
 from remote_agent.syncing.frames import BadFrame, Header
-from remote_agent.syncing.keeping import collect
+from remote_agent.syncing.keeping import collect, own
 from remote_agent.syncing.parts import Parts
 from remote_agent.syncing.rows import Row, apply, parse
 from remote_agent.syncing.store import Refused, Store
@@ -54,6 +54,8 @@ class Server:
             "tree": self._tree,
             "pack": self._pack,
             "commit": self._commit,
+            "own": self._own,
+            "room": self._room,
             "begin": self._begin,
             "seal": self._seal,
             "list": self._list,
@@ -163,6 +165,13 @@ class Server:
         with self._store.locked():
             collect(self._store)
 
+    def _own(self, header: Header, _: bytearray) -> None:
+        """Make `place`, which leads to a tree, a folder of its own."""
+        place = self._store.resolve(str(header["place"]))
+        with self._store.locked():
+            own(self._store, self._trees, self._parts, place)
+        self.answer(header)
+
     def _place(self, header: Header) -> Path | None:
         return self._store.resolve(str(header["place"])) if header.get("place") else None
 
@@ -183,6 +192,12 @@ class Server:
                 base = record.folder / row[0]
         found = self._parts.begin(str(header["key"]), int(header["size"]), base)
         self.answer(header, b"".join(found))
+
+    def _room(self, header: Header, payload: bytearray) -> None:
+        """Whether large files have room that are to come, all of them: [key, size] each. Refused("space")."""
+        wanted = json.loads(self._expand(header, payload))
+        self._parts.check_room([(str(key), int(size)) for key, size in wanted])
+        self.answer(header)
 
     def _write_blocks(self) -> None:
         while (item := self._blocks.get()) is not None:
@@ -253,7 +268,7 @@ class Server:
         name = str(header.get("codec", "none"))
         if name not in self._codecs:
             raise Refused("wrong", f"no codec {name!r} here")
-        return self._codecs[name][1](bytes(payload))
+        return self._codecs[name][1](bytes(payload), frames.PAYLOAD_LIMIT)
 
     def _next(self) -> tuple[Header, bytearray]:
         while b"\n" not in self._line:

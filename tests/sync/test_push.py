@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from gpusess.errors import SyncError, Unreachable
 from gpusess.sync.code import read_code
-from gpusess.sync.push import Known, preview, push
+from gpusess.sync.preview import preview
+from gpusess.sync.push import PRIME, Known, push, sync
 from gpusess.sync.tree import Entry
 from remote_agent.syncing import frames
 from remote_agent.syncing.rows import tree_id
@@ -52,6 +53,17 @@ async def test_a_resync_sends_only_what_differs(root: Path, agents: Agents) -> N
     )
     assert [op for op, _ in agents.sent] == ["tree", "pack", "commit"], "one flight"
     assert snapshot(agents.home / PLACE) == snapshot(root)
+
+
+async def test_only_a_first_sync_over_a_long_line_sends_bytes_ahead(root: Path, agents: Agents) -> None:
+    near = await sync(lambda: read_code(root), PLACE, agents)
+    assert agents.bytes_of("echo") == 0
+    agents.most = 8
+    await sync(lambda: read_code(root), PLACE, agents, near.known)
+    assert agents.bytes_of("echo") == 0
+    await sync(lambda: read_code(root), "elsewhere", agents)
+    assert agents.bytes_of("echo") == PRIME
+    assert snapshot(agents.home / "elsewhere") == snapshot(root)
 
 
 async def test_a_tree_that_is_there_already_is_not_sent(root: Path, agents: Agents) -> None:

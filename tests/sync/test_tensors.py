@@ -8,6 +8,8 @@ import json
 import os
 import random
 import struct
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -106,17 +108,44 @@ def test_fine_tuning_sends_a_fraction(zstandard: bool) -> None:
     assert sum(len(piece.payload) for piece in found) < 0.06 * len(new)
 
 
+@given(st.data(), st.sampled_from([1, 2, 4, 8]))
+def test_planes_are_the_same_with_numpy_and_without(data: st.DataObject, width: int) -> None:
+    size = data.draw(st.integers(1, 40)) * width
+    one, other = (data.draw(st.binary(min_size=size, max_size=size)) for _ in range(2))
+    fast = tensors._planes(one, other, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors, "_numpy", lambda: None)
+        assert tensors._planes(one, other, width) == fast
+    assert b"".join(fast[n % width][n // width : n // width + 1] for n in range(size)) == tensors.xor(
+        one, other
+    )
+
+
+def test_home_never_loads_numpy() -> None:
+    """It is only what sends that takes it: the install at home stays light."""
+    program = (
+        "import os, sys, tempfile\n"
+        "from remote_agent.tensors import Piece, DIFFERENCE, PLANE\n"
+        "from gpusess.sync.tensors import apply\n"
+        "old = tempfile.TemporaryFile(); old.write(b'abcd'); old.flush()\n"
+        "piece = Piece(DIFFERENCE, 2, 0, 4, PLANE.pack(1, 2) + b'\\1\\1' + PLANE.pack(0, 0))\n"
+        "assert apply(piece, old.fileno(), 4) == b'`bbd'\n"
+        "assert 'numpy' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
 def test_a_difference_that_does_not_pay_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "PROBE", CHUNK)
     tried = 0
-    real = tensors.xor
+    real = tensors._planes
 
-    def counted(one: bytes, other: bytes) -> bytes:
+    def counted(*args: Any) -> list[bytes]:
         nonlocal tried
         tried += 1
-        return real(one, other)
+        return real(*args)
 
-    monkeypatch.setattr(tensors, "xor", counted)
+    monkeypatch.setattr(tensors, "_planes", counted)
     before, after = random.Random(1).randbytes(16 * CHUNK), random.Random(2).randbytes(16 * CHUNK)
     new = safetensors({"a": ("F32", after)})
     with Files(safetensors({"a": ("F32", before)}), new) as files:
