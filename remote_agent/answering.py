@@ -60,7 +60,8 @@ def method_for(
     if not engine.can_score:
         raise EngineError(
             f"the task {task.name} scores given answers, which this engine cannot. Next: take the engine "
-            "`transformers` or `vllm`, or set `task.method: generate` if the task has it."
+            "`transformers` or `vllm`, or set `task.method: generate` if the task has it. vLLM cannot with "
+            "adapters."
         )
     if not engine.renders and template_of(task, spec) == "chat":
         raise EngineError(

@@ -38,14 +38,14 @@ class PatientWriter:
     """Appends to the journal. When the disk is full it says so, waits until there is room, and goes on."""
 
     def __init__(self, journal: Journal, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._journal = journal
+        self.journal = journal
         self._sleep = sleep
 
     def write(self, *records: BaseModel) -> None:
         """Durable when it returns. Raises JournalError for anything but a lack of space."""
         held = [protocol.payload(record) for record in records]
         try:
-            self._journal.append(held)
+            self.journal.append(held)
         except NoSpace:
             self._write_when_there_is_room(held)
 
@@ -54,18 +54,18 @@ class PatientWriter:
         started = time.monotonic()
         reason = f"the disk is full: free some space on the instance; {len(held)} records are held in memory"
         log.warning("waiting: %s", reason)
-        self._journal.release_ballast()
+        self.journal.release_ballast()
         self._try(protocol.Paused(reason=reason))
         while True:
             self._sleep(POLL_SECONDS)
-            if not self._journal.restore_ballast():
+            if not self.journal.restore_ballast():
                 continue
             waited = round(time.monotonic() - started, 1)
             try:
-                self._journal.append([protocol.payload(protocol.Unpaused(waited=waited)), *held])
+                self.journal.append([protocol.payload(protocol.Unpaused(waited=waited)), *held])
             except NoSpace:
                 # The ballast has only taken back its own room.
-                self._journal.release_ballast()
+                self.journal.release_ballast()
                 continue
             log.info("there is room again after %.1f s", waited)
             return
@@ -73,7 +73,7 @@ class PatientWriter:
     def _try(self, record: BaseModel) -> None:
         """Write a record that may be left out: others may have taken the space that was made for it."""
         try:
-            self._journal.append([protocol.payload(record)])
+            self.journal.append([protocol.payload(record)])
         except NoSpace:
             log.warning("no room to record `%s`", protocol.payload(record)["kind"])
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from remote_agent import protocol
 from remote_agent.evaluation import PatientWriter
 from remote_agent.expectation import Monitor
-from remote_agent.journal import Journal, Record
+from remote_agent.journal import Record
 
 log = logging.getLogger("expectation")
 
@@ -24,8 +24,8 @@ class Halted(BaseException):
 class WatchfulWriter(PatientWriter):
     """Raises Halted after an alarm if the expectation says `pause`. What was written is durable then."""
 
-    def __init__(self, journal: Journal, monitor: Monitor) -> None:
-        super().__init__(journal)
+    def __init__(self, writer: PatientWriter, monitor: Monitor) -> None:
+        super().__init__(writer.journal)
         self._monitor = monitor
 
     def write(self, *records: BaseModel) -> None:

@@ -13,13 +13,9 @@ from typing import Any
 
 from gpusess.analysis.paired import Paired, compare_shares
 from remote_agent.protocol import TaskSpec
-from remote_agent.registry import TASKS, load
+from remote_agent.registry import EXTRACTORS, TASKS, load
 from remote_agent.tasks.base import DataError, Grade, Task
-from remote_agent.tasks.grading import family_of
 from remote_agent.tasks.grading import regrade as grade_again
-
-WEIGHTS = ("acc", "acc_norm", "acc_bytes", "acc_tokens")
-"""What stands for rules where given answers are scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,9 @@ class Regraded:
     same: int = 0
     """Verdict, reading and rule are what they were."""
     reread: int = 0
-    """The verdict is the same, what was read or the rule is not."""
+    """The verdict is the same, what was read is not."""
+    other_rule: int = 0
+    """Verdict and reading are the same, and another rule has read it."""
     disagree: int = 0
     """Results that another rule reads otherwise, by the grader of now."""
     flips: list[Flip] = field(default_factory=list)
@@ -87,7 +85,7 @@ def task_spec(planned: Mapping[str, Any], extractors: list[str], headline: str |
         rules = [headline, *(rule for rule in rules if rule != headline)]
     chosen = spec.model_copy(update={"extractors": rules})
     format = task.answer_format(chosen)
-    known = list(WEIGHTS) if format.family == "score" else list(family_of(format).rules)
+    known = list(EXTRACTORS[format.family])
     if unknown := [rule for rule in rules if rule not in known]:
         raise ValueError(f"there is no rule '{unknown[0]}' for its answers; rules: {', '.join(known)}")
     return chosen
@@ -130,7 +128,10 @@ def _count(found: Regraded, result: Mapping[str, Any], before: Reading, after: R
     if before == after:
         found.same += 1
     elif before.verdict == after.verdict:
-        found.reread += 1
+        if before.extracted == after.extracted and before.reason == after.reason:
+            found.other_rule += 1
+        else:
+            found.reread += 1
     else:
         found.moves[_name(before), _name(after)] += 1
         key = result["sample"], result["candidate"], result["gold"]

@@ -84,6 +84,7 @@ def facts(found: Regraded, rules: list[str], target: Path) -> dict[str, Any]:
         "gained": paired.gained,
         "lost": paired.lost,
         "reread": found.reread,
+        "other_rule": found.other_rule,
         "disagree": found.disagree,
         "moves": [{"before": old, "now": new, "results": n} for (old, new), n in found.moves.most_common()],
         "flips": [
@@ -102,9 +103,9 @@ def lines(found: Regraded, before: str, rules: list[str], target: Path, shown: i
     for name, share, rule in (("before", paired.first, before), ("now", paired.second, ", ".join(rules))):
         low, high = wilson(round(share * found.total), found.total)
         said.append(f"{name:<9} {100 * share:.1f} % (95% Wilson {100 * low:.1f} - {100 * high:.1f})  {rule}")
-    said.append(
-        f"results   {found.total:,}: {len(found.flips):,} verdicts flipped, {found.reread:,} read otherwise"
-    )
+    flipped = f"{len(found.flips):,} verdict{'' if len(found.flips) == 1 else 's'} flipped"
+    alike = f", {found.other_rule:,} read alike by another rule" if found.other_rule else ""
+    said.append(f"results   {found.total:,}: {flipped}, {found.reread:,} read otherwise{alike}")
     said.append(f"disagree  {100 * found.disagree / found.total:.1f} % are read otherwise by another rule")
     said += [f"flips     {count:,} from {old} to {new}" for (old, new), count in found.moves.most_common()]
     said += flip_lines(found.flips[:shown])

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from remote_agent import checkpoint_contract
+from remote_agent import checkpoint_contract, models
 from remote_agent.checkpoint_contract import Contract, ContractBroken
 from remote_agent.engines.base import Engine
 from remote_agent.preflight import formats, host, sizes, tokens, trying
@@ -19,6 +19,7 @@ from remote_agent.preflight.common import Prompts as Prompts
 from remote_agent.preflight.common import check
 from remote_agent.preflight.host import packages as packages
 from remote_agent.preflight.tokens import markers as markers
+from remote_agent.preflight.tokens import not_rendered as not_rendered
 from remote_agent.protocol import Check, Order, TaskSpec
 from remote_agent.tasks.base import LoadedTask, Task, template_of
 
@@ -66,6 +67,7 @@ def prompts(
     yield tokens.padding(tokenizer)
     yield tokens.vocabulary(len(tokenizer), engine.embedding_rows)
     yield from _trained(tokenizer, task, spec, rendered, force)
+    yield from _base(engine)
 
 
 def dry_batch(engine: Engine, rendered: Prompts) -> Iterator[Check]:
@@ -88,4 +90,22 @@ def _trained(
         return
     yield tokens.trained_markers(tokenizer, contract.markers)
     yield formats.unless_forced(formats.trained_format(task, spec, rendered.samples, contract), force)
-    yield formats.trained_prompt(tokenizer, spec, contract)
+    plain = template_of(task, spec) == "none"
+    yield formats.trained_prompt(tokenizer, spec, contract, plain=plain)
+
+
+def _base(engine: Engine) -> Iterator[Check]:
+    """For an adapter that says on which weights it was trained: whether these are they."""
+    adapter: Path | None = getattr(engine, "adapter", None)
+    if adapter is None:
+        return
+    contract = checkpoint_contract.read(adapter)
+    if contract is None or not contract.base_sha:
+        return
+    weights: Path = engine.weights  # type: ignore[attr-defined]
+    name = "trained base"
+    if models.fingerprint(weights) == contract.base_sha:
+        yield check(name, "ok", "The adapter was trained on these very weights.")
+    else:
+        message = f"The weights in {weights} are not those that the adapter was trained on ({contract.base})"
+        yield check(name, "warn", f"{message}: another revision, another dtype, or another model.")

@@ -30,7 +30,8 @@ def answer_format(task: Task, spec: TaskSpec, samples: Sequence[Sample] = ()) ->
     """What the prompt asks for, what the few-shots show and what the headline rule reads must agree."""
     breaches = formats.breaches(task, spec, samples)
     if breaches:
-        message = f"In the task {task.name} {breaches[0]}. Next: mend its answer format."
+        fix = "let the prompt, the few-shots and `task.extractors` agree, or force it (`force: true`)"
+        message = f"In the task {task.name} {breaches[0]}. Next: {fix}."
         return check("answer format", "fail", message)
     format = task.answer_format(spec)
     if not format.line:
@@ -57,10 +58,16 @@ def trained_format(task: Task, spec: TaskSpec, samples: Sequence[Sample], traine
     return check(name, "ok", "The checkpoint was trained on the format that is asked for and read.")
 
 
-def trained_prompt(tokenizer: Any, spec: TaskSpec, trained: Contract) -> Check:
-    """Another chat template or system prompt than in training costs points without an error."""
+def trained_prompt(tokenizer: Any, spec: TaskSpec, trained: Contract, *, plain: bool = False) -> Check:
+    """Another chat template or system prompt than in training costs points without an error.
+
+    plain: the prompts go through no template.
+    """
     differs = []
     template = getattr(tokenizer, "chat_template", None)
+    if trained.template_sha and plain:
+        differs.append("it is asked in plain text, without the chat template")
+        template = None
     if trained.template_sha and template and text_sha(str(template)) != trained.template_sha:
         differs.append("its chat template is another one")
     if (trained.system or "") != (spec.system or ""):

@@ -26,6 +26,15 @@ def template(tokenizer: Any) -> Check:
     return check("chat template", "ok", "The tokenizer has one.")
 
 
+def not_rendered(error: Exception, system: str | None) -> str:
+    """What to say of a template that raises; some take no system prompt, or no few-shots as turns."""
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    fix = "look at it on the model's card, or set `task.template: none`"
+    if system is not None and "system" in said.lower():
+        fix = "leave `task.system` out"
+    return f"The chat template does not render: {said}. Next: {fix}."
+
+
 def cue(tokenizer: Any, rendered: Prompts) -> Check:
     """Called after rendering succeeded, so a template exists; here it must also open the assistant's turn."""
     turn = [{"role": "user", "content": "x"}]

@@ -31,7 +31,8 @@ ARGUMENTS = ("arguments", "parameters", "args", "input", "kwargs")
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _FENCE = re.compile(r"```[a-z_]*[ \t]*\n?")
 _CALL_SIGN = re.compile(
-    r"<tool_call>|</tool_call>|<function|\"(?:name|function|tool_calls)\"\s*:|\w\(\s*\w+\s*="
+    r"<tool_call>|</tool_call>|<function|[\"'](?:name|function|tool_calls|arguments|parameters)[\"']\s*:"
+    r"|\w\(\s*\w+\s*="
 )
 _PYTHON = re.compile(r"\[?[ \t\r\n]*[A-Za-z_][\w.]*[ \t]*\(")
 
@@ -104,11 +105,20 @@ def python_calls(text: str, _sample: Sample) -> Reading | None:
     return None
 
 
-def no_call(text: str, _sample: Sample) -> Reading | None:
+def no_call(text: str, sample: Sample) -> Reading | None:
     """A reply without any sign of a call: the model declined. An unreadable call is not that."""
-    if not text.strip() or _CALL_SIGN.search(text):
+    if not text.strip() or _CALL_SIGN.search(text) or _opens_a_call(text, sample):
         return None
     return Reading("", (0, 0), "[]", ("no call",))
+
+
+def _opens_a_call(text: str, sample: Sample) -> bool:
+    """Whether a function that was offered is named with a bracket after it, read or not."""
+    offered = sample.data.get("tools")
+    names = (
+        [tool.get("name") for tool in offered if isinstance(tool, dict)] if isinstance(offered, list) else []
+    )
+    return any(isinstance(name, str) and name and f"{name}(" in text for name in names)
 
 
 def without_cut_call(text: str) -> str:

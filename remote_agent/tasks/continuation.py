@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from remote_agent.protocol import TaskSpec
-from remote_agent.tasks.base import AnswerFormat, DataError, Method, Sample, template_of
+from remote_agent.tasks.base import AnswerFormat, Method, Sample, template_of
 from remote_agent.tasks.data import Row
 from remote_agent.tasks.table_task import TableTask
 
@@ -43,24 +41,3 @@ class Continuation(TableTask):
         # After a chat template's cue a blank would be a token that no model has learnt to write there.
         chat = template_of(self, spec) == "chat"
         return (sample.gold.removeprefix(" ") if chat else sample.gold,)
-
-
-def perplexities(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Over stored results of scored texts: `token_perplexity`, `byte_perplexity` and `bits_per_byte`.
-
-    Each is taken over the whole corpus: sums before the quotient, not a mean of quotients. Raises DataError
-    where no result has a score.
-    """
-    nats, tokens, size = 0.0, 0, 0
-    for result in results:
-        for score in result.get("scores", ()):
-            nats -= score["logprob"]
-            tokens += score["tokens"]
-            size += score["bytes"]
-    if not tokens or not size:
-        raise DataError("no scored text: perplexity needs at least one token.")
-    return {
-        "token_perplexity": math.exp(min(nats / tokens, 700.0)),
-        "byte_perplexity": math.exp(min(nats / size, 700.0)),
-        "bits_per_byte": nats / size / math.log(2),
-    }

@@ -16,6 +16,8 @@ from remote_agent.tasks.grading import family_of
 
 MARKERS = {"hashes": ("####",), "boxed": ("\\boxed",), "tool_call": ("<tool_call>",)}
 """What a prompt says when it asks for a format, by the rule that reads it."""
+CHOICES = ("red", "green", "blue", "white")
+"""What a letter is tried out with: some rules read one only where there are choices."""
 TRIED = 50
 """Training answers that are looked at."""
 
@@ -45,13 +47,31 @@ def _asked(format: AnswerFormat, spec: TaskSpec) -> Iterator[str]:
         missing = next((part for part in wanted if part not in format.instruction), None)
         if missing:
             yield f"the prompt asks for no `{missing}`, which the rule `{rule}` reads"
-        shown = family_of(format).shown
-        yield from _misread(format, format.line.replace("{}", shown), shown)
+        yield from _line_misread(format)
     for words, where in ((spec.system, "the system prompt"), (format.instruction, "the prompt")):
         for other, markers in MARKERS.items():
             marker = next((m for m in markers if m in (words or "")), None)
             if marker and other != rule and rule in MARKERS:
                 yield f"{where} asks for `{marker}`, and the rule `{rule}` reads `{MARKERS[rule][0]}`"
+
+
+def _line_misread(format: AnswerFormat) -> Iterator[str]:
+    """The line that is asked for, with some answer in it, must be read as that answer."""
+    family, headline = family_of(format), format.rules[0]
+    shown, choices = family.shown, CHOICES if format.family == "choice" else ()
+    sample = Sample("", "", shown, choices=choices)
+    line = format.line.replace("{}", shown)
+    hits = {name: rule.read(line, sample) for name, rule in family.rules.items()}
+    good = [
+        name for name, hit in hits.items() if hit and (family.rules[name].right or family.right)(hit, sample)
+    ]
+    if headline in good:
+        return
+    hit = hits[headline]
+    got = "nothing" if hit is None else repr(hit.text)
+    asked = format.line.replace("{}", "N")
+    other = next((f"; `{name}` reads it" for name in good if family.rules[name].anchored), "")
+    yield f"the prompt asks for `{asked}`, and the rule `{headline}` reads {got} there{other}"
 
 
 def _shown(format: AnswerFormat, samples: Sequence[Sample]) -> Iterator[str]:

@@ -28,7 +28,13 @@ _AFTER_HASHES = re.compile(
     r"(?=(?:boxed\{)?[-+]?\s?\\?[$£€¥₹]?-?[\d.½⅓⅔¼¾\\])",
     re.IGNORECASE,
 )
-_ANSWER_IS = re.compile(r"\b(?:answer|result)\b\**[ \t]*(?:is|was|equals|would be|=|:)", re.IGNORECASE)
+_ANSWER_IS = re.compile(
+    r"(?<!wrong )(?<!incorrect )\b(?:answer|result)\b\**[ \t]*(?:is|was|equals|would be|=|:)", re.IGNORECASE
+)
+_ANSWER = re.compile(
+    r"(?<!wrong )(?<!incorrect )\banswer\b\**[ \t]*(?:is|was|equals|would be|=|:)", re.IGNORECASE
+)
+"""A result on the way is no second answer."""
 _NOT = re.compile(r"[\s*_]*(?:not|n't|never)\b", re.IGNORECASE)
 _NEXT_OPERATION = re.compile(r"[ %]*(?:[A-Za-z]+ ){0,2}[-+*/=x][ $]*[\d(.]")
 _ITEM = re.compile(r"[.)] +[A-Za-z]")
@@ -41,17 +47,28 @@ def after_hashes(text: str) -> Reading | None:
     Headings are none: `#### Step 2`, and `#### 4. Then …` where `#### 3. …` stands before it.
     """
     found = _after(_AFTER_HASHES, text, gap=6)
+    if not found:
+        return None
     numbered = {reading.value for reading in found if "numbered" in reading.marks}
     plain = [reading for reading in found if "numbered" not in reading.marks]
-    if plain or not found:
-        return plain[0] if plain else None
+    if plain:
+        return _one_of(plain)
     value = found[0].value
     return None if isinstance(value, Fraction) and value - 1 in numbered else found[0]
 
 
 def answer_is(text: str) -> Reading | None:
     """The number after the last "answer is", "answer:" or "result is", within the same line."""
-    return next(iter(_after(_ANSWER_IS, text, gap=40)), None)
+    found = _after(_ANSWER_IS, text, gap=40)
+    return _one_of(found, _after(_ANSWER, text, gap=40)) if found else None
+
+
+def _one_of(found: list[Reading], others: list[Reading] | None = None) -> Reading:
+    """The first of them, marked where others say something else: which of them was meant is a guess."""
+    chosen = found[0]
+    if {reading.value for reading in (found if others is None else others)} <= {chosen.value}:
+        return chosen
+    return Reading(chosen.text, chosen.span, chosen.value, (*chosen.marks, "several answers"))
 
 
 def boxed(text: str) -> Reading | None:

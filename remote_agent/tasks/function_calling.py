@@ -94,7 +94,8 @@ class FunctionCalling(TableTask):
         if not left:
             return []
         why = "they have several turns, no right answer, or another language's types"
-        return [f"{len(left)} rows were left out, since {why}: {left[0]}{', …' if len(left) > 1 else ''}."]
+        others = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        return [f"{len(left)} of {len(found.rows)} rows were left out, since {why}: {left[0]}{others}"]
 
     def context(self, sample: Sample, spec: TaskSpec, thought: str | None = None) -> str | list[Message]:
         lead = _offer(sample.data["tools"], self.style(spec), self.asks_for(spec).instruction)

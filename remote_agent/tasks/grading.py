@@ -127,12 +127,17 @@ def judge(sample: Sample, scores: Sequence[ChoiceScore], format: AnswerFormat) -
 
 
 def _continuation(score: ChoiceScore) -> Grade:
-    """The log-likelihood of one given text: nats in all, a token and a byte. Right where greedy writes it."""
+    """The log-likelihood of one given text: nats in all, a token and a byte. Right where greedy writes it.
+
+    The numbers of tokens and bytes stand beside them: perplexity is taken over a whole file.
+    """
     metrics = {
         "nll": -score.logprob,
         "nll_token": -score.logprob / max(score.tokens, 1),
         "nll_byte": -score.logprob / max(score.bytes, 1),
         "greedy": float(score.greedy),
+        "tokens": float(score.tokens),
+        "bytes": float(score.bytes),
     }
     verdict: Literal["right", "wrong"] = "right" if score.greedy else "wrong"
     said = "yes" if score.greedy else "no"

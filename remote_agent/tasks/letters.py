@@ -26,6 +26,12 @@ _ANNOUNCED = re.compile(
     r"(?:[ \t]+(?:therefore|thus|clearly|then))?[ \t]*:?)",
     re.IGNORECASE,
 )
+_OTHER = re.compile(r"\b(?:wrong|incorrect|false|worst|other)[\s*_]+$", re.IGNORECASE)
+_COUNTED = re.compile(
+    r"\b(?:first|second|third|fourth|fifth|last|next|[1-9](?:st|nd|rd|th)|another|each|every|one)[\s*_]+$",
+    re.IGNORECASE,
+)
+"""Words before an announcement that make it none: "the wrong answer is", "the second option is"."""
 _OPENING = r"[\s*_`\"'$:(\[]|\\text\{|\\mathbf\{|\\boxed\{"
 _LEAD = re.compile(
     rf"(?:{_OPENING}){{0,12}}(?:(?:option|choice|letter|answer|the)\b(?:{_OPENING}){{0,6}}){{0,3}}", re.I
@@ -52,17 +58,32 @@ _ONLY = re.compile(
 
 def answer_is(text: str, sample: Sample) -> Reading | None:
     """The letter after the last "answer is", "Answer:" and the like, on the same line or the next."""
-    for match in reversed(list(_ANNOUNCED.finditer(text))[-TRIES:]):
-        if _NOT.match(text, match.end()):
-            continue
-        end = min(line_end(text, match.end()), match.end() + REACH)
-        if not text[match.end() : end].strip(" *_`\"'$:"):  # the answer stands below
-            end = min(line_end(text, end + 1), end + REACH)
-        lead = _LEAD.match(text, match.end(), end)
-        found = _letter(text, lead.end() if lead else match.end(), end, sample)
-        if found:
-            return found
-    return None
+    read = [found for match in _announcements(text) if (found := _announced(text, match, sample))]
+    if not read:
+        return None
+    return _with_marks(read[-1], ("several letters",) if len({r.value for r in read}) > 1 else ())
+
+
+def _announced(text: str, match: re.Match[str], sample: Sample) -> Reading | None:
+    """The letter that follows an announcement."""
+    if _NOT.match(text, match.end()):
+        return None
+    end = min(line_end(text, match.end()), match.end() + REACH)
+    if not text[match.end() : end].strip(" *_`\"'$:"):  # the answer stands below
+        end = min(line_end(text, end + 1), end + REACH)
+    lead = _LEAD.match(text, match.end(), end)
+    return _letter(text, lead.end() if lead else match.end(), end, sample)
+
+
+def _announcements(text: str) -> list[re.Match[str]]:
+    """Where an answer is announced. Who counts the options up, or names a wrong one, announces none."""
+    return [match for match in list(_ANNOUNCED.finditer(text))[-TRIES:] if not _names_a_part(text, match)]
+
+
+def _names_a_part(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - 20) : match.start()]
+    option = match[0][:6].lower() in ("option", "choice")
+    return bool(_OTHER.search(before) or (option and _COUNTED.search(before)))
 
 
 def boxed(text: str, sample: Sample) -> Reading | None:
@@ -102,7 +123,7 @@ def only_letter(text: str, sample: Sample) -> Reading | None:
 
 def choice_text(text: str, sample: Sample) -> Reading | None:
     """The choice whose text follows the last announcement, or is the whole reply."""
-    ends = [match.end() for match in _ANNOUNCED.finditer(text)][-TRIES:]
+    ends = [match.end() for match in _announcements(text)]
     spans = [(end, min(line_end(text, end), end + REACH)) for end in ends]
     for start, end in [*reversed(spans), (0, len(text))]:
         part = text[start : min(end, start + 10 * REACH)]
@@ -220,7 +241,8 @@ def _find_word(text: str, wanted: str) -> int:
 
 
 def _with_marks(reading: Reading, marks: tuple[str, ...]) -> Reading:
-    return Reading(reading.text, reading.span, reading.value, (*reading.marks, *marks))
+    more = tuple(mark for mark in marks if mark not in reading.marks)
+    return Reading(reading.text, reading.span, reading.value, (*reading.marks, *more))
 
 
 def without_lists(text: str) -> str:

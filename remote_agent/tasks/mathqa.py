@@ -51,9 +51,9 @@ class MathQa(ChoiceTask):
         left = [self.row_id(row, spec) for row, texts, _ in read if len(texts) != 5]
         notes = []
         if mended:
-            notes.append(f"{len(mended)} rows have malformed options and were mended: {_some(mended)}.")
+            notes.append(f"{len(mended)} rows have malformed options and were mended: {_some(mended)}")
         if left:
-            notes.append(f"{len(left)} rows were left out, their options cannot be read: {_some(left)}.")
+            notes.append(f"{len(left)} rows were left out, their options cannot be read: {_some(left)}")
         return notes
 
 
@@ -77,4 +77,5 @@ def options(text: str) -> tuple[tuple[str, ...], str]:
 
 
 def _some(ids: list[str]) -> str:
-    return ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
+    more = len(ids) - _SHOWN
+    return ", ".join(ids[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

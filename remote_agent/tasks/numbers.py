@@ -27,7 +27,7 @@ _SAME |= {0x2215: "/", 0x00A0: " ", 0x202F: " ", 0x2009: " ", 0x00D7: "*", 0x00F
 _SAME |= {0xFF10 + d: str(d) for d in range(10)}
 
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
-_SCALES = {"k": 10**3, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+_SCALES = {"k": 10**3, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 _COMMA = r"(?:,|\{,\}|\\,)"
 
 _NUMBER = re.compile(
@@ -50,10 +50,12 @@ _NUMBER = re.compile(
         )
         (?:[eE](?P<power>[-+]?\d{{1,2}})(?![\d.]))?
     )
-    (?:(?P<scale>[kK]|\ (?:thousand|million|billion))(?![A-Za-z]))?
+    (?:(?P<scale>[kK]|\ (?:hundred|thousand|million|billion))(?![A-Za-z]))?
     """,
     re.VERBOSE,
 )
+_GOES_ON = re.compile(r" ?\^|\.\d| dozens?\b")
+_UNDER_A_ROOT = re.compile(r"(?:√|\\sqrt) ?[{(]?$")
 _DIGITS_RUN = re.compile(r"\d+")
 
 
@@ -107,7 +109,10 @@ def _magnitude(m: re.Match[str]) -> Fraction:
 
 
 def _marks(match: re.Match[str]) -> tuple[str, ...]:
-    """What is uncertain: `18,5` may be a decimal, `7,13,19` is more than one number, 50% may be a half."""
+    """What is uncertain: `18,5` may be a decimal, `7,13,19` is more than one number, 50% may be a half, and
+    `2^10`, a root, `5 dozen` and `1.234.567` are worth something else."""
+    if _GOES_ON.match(match.string, match.end()) or _UNDER_A_ROOT.search(match.string[: match.start()][-8:]):
+        return ("part of more",)
     if match["decimal"]:
         return ("decimal comma",)
     after = match.string[match.end() : match.end() + 8]

@@ -121,6 +121,10 @@ CASES: list[tuple[str, str, Any]] = [
     (f"<tool_call>{ONE}", "no_call", None),
     ("<tool_call>{broken", "no_call", None),
     ("f(a=x)", "no_call", None),
+    ("{'name': 'f', 'arguments': {'a': 1}}", "no_call", None),
+    ("```json\n{'arguments': {}}\n```", "no_call", None),
+    ("weather.get('Lima'", "no_call", None),
+    ("The weather (in Lima) is fine.", "no_call", []),
     ("", "no_call", None),
 ]
 
@@ -311,7 +315,7 @@ def test_the_leaderboards_files_are_joined(tmp_path: Path) -> None:
         ("irrelevance_0", "irrelevance"),
         ("multiple_0", "multiple"),
     ]
-    assert "1 rows were left out" in loaded.notes[0]
+    assert "1 of 3 rows were left out" in loaded.notes[0]
     none, one = loaded.samples
     assert TASK.grade(one, "[weather_get(city='LIMA', days=2)]", "stop", spec).verdict == "right"
     assert TASK.grade(one, "[weather_get(city='LIMA', days='2')]", "stop", spec).verdict == "wrong"

@@ -15,7 +15,6 @@ from remote_agent.protocol import ChoiceScore, TaskSpec
 from remote_agent.registry import TASKS, load
 from remote_agent.tasks import base, generate_arithmetic, generate_calls, grading, mathqa
 from remote_agent.tasks.base import AnswerFormat, DataError, Sample, Task
-from remote_agent.tasks.continuation import perplexities
 
 SHARED = Path(os.environ.get("GPUSESS_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "data"
 
@@ -212,7 +211,7 @@ def test_the_likeliest_is_the_likeliest_in_any_order(logprobs: list[float], rand
     assert grading.judge(sample, [score(p) for p in logprobs], format).verdict == "right"
 
 
-def test_a_continuation_has_a_likelihood_and_a_perplexity(tmp_path: Path) -> None:
+def test_a_continuation_has_a_likelihood_and_its_size(tmp_path: Path) -> None:
     path = written(
         tmp_path, {"text": "The cat sat on the mat"}, {"context": "Two and", "continuation": " two is four"}
     )
@@ -223,16 +222,8 @@ def test_a_continuation_has_a_likelihood_and_a_perplexity(tmp_path: Path) -> Non
     grade = task.judge(phrase, [score(-6.0, " two is four", 3, greedy=True)], spec)
     assert (grade.verdict, grade.metrics) == (
         "right",
-        {"nll": 6.0, "nll_token": 2.0, "nll_byte": 0.5, "greedy": 1.0},
+        {"nll": 6.0, "nll_token": 2.0, "nll_byte": 0.5, "greedy": 1.0, "tokens": 3.0, "bytes": 12.0},
     )
-    stored = [
-        {"scores": [score(-6.0, " two is four", 3).model_dump()]},
-        {"scores": [score(0.0, "xxxx", 1).model_dump()]},
-    ]
-    assert perplexities(stored)["token_perplexity"] == pytest.approx(2.718281828**1.5)
-    assert perplexities(stored)["bits_per_byte"] == pytest.approx(6 / 16 / 0.693147, rel=1e-5)
-    with pytest.raises(DataError, match="no scored text"):
-        perplexities([])
     chat = spec.model_copy(update={"template": "chat"})
     assert task.continuations(word, chat) == ("mat",)
 

@@ -42,7 +42,7 @@ def test_what_fits_is_no_breach() -> None:
     [
         (
             AnswerFormat("End with a line #### N.", "#### {}", ("boxed", "last_number")),
-            "does not|reads nothing",
+            "the prompt asks for `#### N`, and the rule `boxed` reads nothing there; `hashes` reads it",
         ),
         (AnswerFormat("Give the answer.", "#### {}", ("hashes",)), "asks for no `####`"),
         (AnswerFormat("Give \\boxed{N}.", "#### {}", ("hashes",)), "asks for no `####`"),
@@ -63,6 +63,15 @@ def test_a_rule_that_judges_no_scores() -> None:
     assert (
         "allowed: acc, acc_norm, acc_bytes, acc_tokens"
         in contract.breaches(load(TASKS["hellaswag"])(), spec)[0]
+    )
+
+
+def test_a_rule_that_needs_the_choices_gets_some() -> None:
+    spec = TaskSpec(name="aqua", extractors=["lm_eval_multi_choice"])
+    assert contract.breaches(load(TASKS["aqua"])(), spec) == []
+    first = spec.model_copy(update={"extractors": ["lm_eval_first_line"]})
+    assert (
+        "reads 'Answer: B' there; `answer_is` reads it" in contract.breaches(load(TASKS["aqua"])(), first)[0]
     )
 
 

@@ -71,6 +71,7 @@ CASES = [
     ("Final answer = 18 eggs", "answer_is", 18),
     ("The answer is\nabove. 5 eggs", "answer_is", None),
     ("answer is 3 + 4", "answer_is", None),
+    ("The answer is 18, the wrong answer is 5", "answer_is", 18),
     ("10-12", "last_number", 12),
     ("XDY2K", "last_number", None),
     ("1e3", "last_number", 1000),
@@ -152,6 +153,15 @@ def test_a_number_that_the_cut_may_have_shortened_is_not_trusted() -> None:
     assert grade("so\n#### 18\nNow", finish="length").verdict == "right"
     assert grade("so \\boxed{18}", finish="length").verdict == "right"
     assert grade("the answer is $18,", finish="length").reason == "truncated"
+
+
+def test_more_than_one_answer_is_marked() -> None:
+    for text in ("#### 17\n#### 18", "The answer is 17. No, the answer is 18.", "\\boxed{17} \\boxed{18}"):
+        said = grade(text)
+        assert said.verdict == "right", text
+        assert {"several answers", "two boxes"} & set(said.marks), text
+    for text in ("#### 18\n#### 18.0", "The result is 17. The answer is 18.", "#### 17. Add\n#### 18"):
+        assert "several answers" not in grade(text).marks, text
 
 
 def test_the_headline_rule_decides_and_others_object() -> None:

@@ -88,6 +88,9 @@ def test_percent_rounding_and_other_doubts_are_marked() -> None:
     assert grade("#### 18,500", "18500").marks == ()
     assert grade("#### 7,13,19", "19").marks == ("list of numbers",)
     assert grade("#### 4. Then stop", "4").marks == ("numbered",)
+    for part in ("2^10", "\\sqrt{16}", "√16", "5 dozen", "1.234.567"):
+        assert "part of more" in grade(f"#### {part}", "1").marks, part
+    assert grade("#### 5 hundred", "500").verdict == "right"
 
 
 def stored(task: str, sample: Sample, completion: str, finish: str, spec: TaskSpec) -> dict[str, object]:

@@ -88,6 +88,13 @@ CASES = [
     ("A) Berlin\nB) Paris\n\nThe capital is (B)", "last_letter", "B"),
     ("A. Berlin\nB. Paris\nThe answer is C. New York", "answer_is", "C"),
     ("B. Paris\nIt is in France.", "only_letter", "B"),
+    # Who counts the options up, or names a wrong one, has not chosen it.
+    ("The first option is A, which is 6 minutes.\nThe second option is B, which is 48", "answer_is", None),
+    ("The last choice is D. The answer is C.", "answer_is", "C"),
+    ("The wrong answer is B.", "answer_is", None),
+    ("An incorrect answer: A\nThe correct answer: C", "answer_is", "C"),
+    ("The correct option is B", "answer_is", "B"),
+    ("The second option is Paris", "choice_text", None),
 ]
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from remote_agent import models
+from remote_agent import models, worker
+from remote_agent.engines.recorded import RecordedEngine
 from remote_agent.preflight import Prompts, formats, host, sizes, tokens
 from remote_agent.protocol import TaskSpec
 from remote_agent.registry import ENGINE_NEEDS
 from remote_agent.tasks.base import AnswerFormat, Sample
 from remote_agent.tasks.word_problems import WordProblems
+
+from .conftest import Run
 
 
 class Tokens:
@@ -126,7 +129,7 @@ def test_models_are_found_or_the_tries_are_told(tmp_path: Path, monkeypatch: pyt
         models.resolve("/nowhere/x")
     folder = tmp_path / "models" / "org--name"
     folder.mkdir()
-    with pytest.raises(models.ModelUnavailable, match=r"no config\.json"):
+    with pytest.raises(models.ModelUnavailable, match=r"config\.json"):
         models.resolve("org/name")
     (folder / "config.json").write_text("{}")
     assert models.resolve("org/name") == folder
@@ -146,3 +149,24 @@ def test_a_fetch_that_fails_leaves_nothing_that_passes_for_a_model(
     with pytest.raises(models.ModelUnavailable, match="the link broke"):
         models.resolve("org/name")
     assert [p.name for p in (tmp_path / "models").iterdir()] == [".org--name.lock"]
+
+
+@pytest.mark.parametrize(
+    ("system", "fix"),
+    [("Be brief.", "leave `task.system` out"), (None, "set `task.template: none`")],
+)
+def test_a_template_that_refuses_its_turns_ends_the_run_with_what_it_says(
+    run: Run, monkeypatch: pytest.MonkeyPatch, system: str | None, fix: str
+) -> None:
+    def refuse(_engine: object, _messages: object) -> str:
+        raise ValueError("System role not supported\nin template, line 3")
+
+    monkeypatch.setattr(RecordedEngine, "render", refuse)
+    run.order = run.order.model_copy(update={"task": run.order.task.model_copy(update={"system": system})})
+    run.save()
+    assert worker.main(run.folder) == worker.FINAL
+    found = [c for c in run.records("check") if c["name"] == "chat template"][-1]
+    assert found["status"] == "fail"
+    assert "does not render: System role not supported. Next: " in found["message"]
+    assert fix in found["message"]
+    assert run.records("result") == []

@@ -72,3 +72,23 @@ def test_the_verdicts_of_a_recorded_spec_are_those_of_the_run() -> None:
 def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no rule 'boxd' for its answers; rules: hashes, boxed"):
         task_spec(PLANNED, ["boxd"], None)
+
+
+def test_the_same_reading_by_another_rule_is_no_other_reading() -> None:
+    found, _ = regrade(recorded(), task_spec(PLANNED, ["last_number"], None))
+    assert found.other_rule > 0
+    assert found.same + found.reread + found.other_rule + len(found.flips) == found.total
+
+
+@pytest.mark.parametrize("task", ["hellaswag", "continuation", "arithmetic"])
+def test_what_was_scored_is_judged_again_from_its_scores(task: str) -> None:
+    given = [{"logprob": -2.0, "tokens": 1, "chars": 1, "bytes": 1, "greedy": True}]
+    choices = given if task != "hellaswag" else [*given, {**given[0], "logprob": -7.0, "chars": 7}]
+    result = {
+        "task": task, "sample": "s", "candidate": 0, "method": "score", "gold": "A", "choices": [], "scores": choices,
+        "completion": "", "finish": "stop", "verdict": "right", "reason": "parsed", "extracted": "x", "rule": "x",
+    }  # fmt: skip
+    spec = task_spec({"task": task}, [], None)
+    found, rows = regrade([result], spec)
+    assert (found.total, len(rows)) == (1, 1)
+    assert len(found.flips) == (task == "hellaswag")  # by its characters the longer one is the likelier
