@@ -13,6 +13,16 @@ from remote_agent import protocol
 
 log = logging.getLogger("telemetry")
 
+_THROTTLE = {
+    "nvmlClocksThrottleReasonSwPowerCap": "power",
+    "nvmlClocksThrottleReasonHwSlowdown": "slowdown",
+    "nvmlClocksThrottleReasonSyncBoost": "sync",
+    "nvmlClocksThrottleReasonSwThermalSlowdown": "heat",
+    "nvmlClocksThrottleReasonHwThermalSlowdown": "heat",
+    "nvmlClocksThrottleReasonHwPowerBrakeSlowdown": "brake",
+}
+"""NVML's bits that mean a clock below the wanted one. Idling and a clock that a person has set are none."""
+
 
 class Gpus:
     """The machine's NVIDIA GPUs; none where there is no driver."""
@@ -47,7 +57,8 @@ class Gpus:
 
         name = ask(nvml.nvmlDeviceGetName) or "GPU"
         util, memory = ask(nvml.nvmlDeviceGetUtilizationRates), ask(nvml.nvmlDeviceGetMemoryInfo)
-        power = ask(nvml.nvmlDeviceGetPowerUsage)
+        power, limit = ask(nvml.nvmlDeviceGetPowerUsage), ask(nvml.nvmlDeviceGetEnforcedPowerLimit)
+        reasons = ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons)
         return protocol.Gpu(
             index=index,
             name=name if isinstance(name, str) else name.decode(),
@@ -56,7 +67,17 @@ class Gpus:
             mem_total=memory.total if memory else None,
             power=power / 1000 if power is not None else None,
             temp=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+            power_limit=limit / 1000 if limit is not None else None,
+            clock=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
+            clock_max=ask(nvml.nvmlDeviceGetMaxClockInfo, nvml.NVML_CLOCK_SM),
+            clock_mem=ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_MEM),
+            throttle=None if reasons is None else self._held_down(reasons),
         )
+
+    def _held_down(self, reasons: int) -> list[str]:
+        """NVML's bits in our words, each once."""
+        words = (word for name, word in _THROTTLE.items() if reasons & getattr(self._nvml, name))
+        return list(dict.fromkeys(words))
 
 
 class Meter:
