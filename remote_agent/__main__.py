@@ -6,6 +6,7 @@ rank RUN        one of a training's further processes; the worker starts it
 follow RUN      send the run's files from given lengths on, until stdin closes
 status RUN      one JSON line: what runs, what is on disk
 stop RUN        end the run's supervisor and worker
+steer RUN       leave a user's ask (JSON on stdin) for the run's training
 sync            take and give trees and files, in frames, until stdin closes
 complete        answer prompts from stdin with any models, for the playground
 probe           one JSON line: Python, packages, machine
@@ -49,6 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         from remote_agent import follow
 
         return follow.main(args.run)
+    if args.command == "steer":
+        from remote_agent.training import asks
+
+        return asks.main(args.run)
     if args.command in ("status", "stop"):
         from remote_agent import control
 
@@ -73,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="remote_agent")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("supervise", "rank", "follow", "status", "stop"):
+    for name in ("supervise", "rank", "follow", "status", "stop", "steer"):
         commands.add_parser(name).add_argument("run", type=_folder)
     work = commands.add_parser("work")
     work.add_argument("run", type=_folder)

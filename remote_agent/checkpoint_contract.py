@@ -35,6 +35,11 @@ class Contract(BaseModel):
     """`text_sha` of the chat template that rendered the training data; empty: none did."""
     system: str | None = None
     """The system prompt of the training data; None: there was none."""
+    base: str = ""
+    """The model that training began with, as the order named it: a hub id, or a folder of that instance."""
+    base_revision: str | None = None
+    base_sha: str = ""
+    """`models.fingerprint` of its weights; empty: not known."""
 
 
 def read(folder: Path) -> Contract | None:

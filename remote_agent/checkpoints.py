@@ -145,6 +145,13 @@ def keep(run: Path, newest: int, best: bool) -> list[str]:
     return gone
 
 
+def tidy(run: Path) -> None:
+    """Remove what a process that was killed has left beside the whole ones. To be called by the one that
+    writes checkpoints here, before it writes any."""
+    for left in (*folder(run).glob(".*.part"), *folder(run).glob(".*.part.*"), *folder(run).glob(".*.gone")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def aside_of(run: Path, name: str) -> Path:
     """Where a checkpoint is while it is being written."""
     return folder(run) / f".{name}.part"
@@ -190,15 +197,20 @@ def read(place: Path) -> Checkpoint:
     return made
 
 
-def verify(place: Path) -> Checkpoint:
-    """Read every byte of a checkpoint and hold it against the manifest. Raises BadCheckpoint."""
+def verify(place: Path, *, to_resume: bool = True) -> Checkpoint:
+    """Read every byte of a checkpoint and hold it against the manifest. Raises BadCheckpoint.
+
+    to_resume: False reads only what an evaluation needs; the rest may not be there, and the folder may have
+    another name.
+    """
     try:
-        made = read(place)
-        for file in made.files:
+        made = read(place) if to_resume else parse((place / MANIFEST).read_bytes())
+        for file in made.files if to_resume else made.evaluated:
             found = _hashed(place, file.path)
             if found != file:
                 raise BadCheckpoint(
-                    f"{place / file.path} is not what the manifest says; do not resume from it"
+                    f"{place / file.path} is not what the manifest says; do not "
+                    f"{'resume from' if to_resume else 'evaluate'} it"
                 )
     except OSError as exc:
         raise BadCheckpoint(f"{exc.filename or place}: {exc.strerror}") from exc

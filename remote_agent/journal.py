@@ -84,6 +84,14 @@ def decode(line: bytes) -> Record:
     return record
 
 
+def intact(line: bytes) -> bool:
+    """Whether a line (without its newline) ends with its checksum, and that holds: half of `decode`."""
+    cut = len(line) - _CRC_TAIL
+    if cut <= 0 or line[cut:-10] != _CRC_MARK or line[-2:] != b'"}':
+        return False
+    return b"%08x" % zlib.crc32(line[:cut]) == line[-10:-2]
+
+
 def decode_all(data: bytes) -> Iterator[Record]:
     """The records of whole lines. Raises BadLine at the first that is none."""
     for line in data.split(b"\n"):

@@ -4,6 +4,7 @@ keeps. Pure: no disk, no clock. Both sides use it, and trust nothing that came o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -14,8 +15,11 @@ MANIFEST = "manifest.json"
 VERSION = 1
 FILES_LIMIT = 4096
 MANIFEST_LIMIT = 4 << 20
-EXPORT = "merged"
-"""The name of a trained model that was exported, among the checkpoints."""
+EXPORTS = ("adapter", "merged")
+"""The names of a trained model that was exported, among the checkpoints: the adapter, or whole weights. The
+adapter comes first: merging takes it up."""
+RESUMING = ("optimizer", "scheduler", "rng_state", "scaler", "trainer_state", "training_args")
+"""What the names of files begin with that only a training reads: an evaluation does without them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA = re.compile(r"[0-9a-f]{64}")
 
@@ -49,6 +53,17 @@ class Checkpoint:
     @property
     def bytes(self) -> int:
         return sum(file.size for file in self.files)
+
+    @property
+    def evaluated(self) -> tuple[File, ...]:
+        """The files that an evaluation reads."""
+        return tuple(file for file in self.files if not file.path.startswith(RESUMING))
+
+    @property
+    def identity(self) -> str:
+        """What it is wherever it lies: its name, and a hash of what an evaluation reads of it."""
+        content = "".join(f"{file.path}\0{file.sha256}\n" for file in self.evaluated)
+        return f"{self.name}@{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def to_value(made: Checkpoint) -> dict[str, Any]:
@@ -141,11 +156,11 @@ def wanted(found: Iterable[Checkpoint], newest: int, best: bool) -> list[Checkpo
     An exported model is kept always, and takes no checkpoint's place: nothing can be resumed from it.
     """
     everything = in_order(found)
-    ordered = [made for made in everything if made.name != EXPORT]
+    ordered = [made for made in everything if made.name not in EXPORTS]
     kept = ordered[len(ordered) - newest :][::-1] if newest < len(ordered) else ordered[::-1]
     scored = [made for made in ordered if made.score is not None]
     if best and scored:
         top = max(reversed(scored), key=lambda made: made.score or 0.0)
         if top not in kept:
             kept.append(top)
-    return kept + [made for made in everything if made.name == EXPORT]
+    return kept + [made for made in everything if made.name in EXPORTS]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import math
@@ -37,6 +38,8 @@ _EMBEDDINGS = (
     "tok_embeddings.weight",
 )
 """How the input embedding is called in the families of models."""
+_PIECE = 1 << 18
+"""Bytes of a file that are read at a place for its fingerprint."""
 _TOKEN_STATE = {True: "a token was given", False: "no token was given"}
 HUB_SECONDS = 4.0
 """How long an answer of the model hub is waited for before it counts as out of reach."""
@@ -108,9 +111,26 @@ def source_of(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def fingerprint(folder: Path) -> str:
+    """What the weights in a folder are, without reading all of them: a hash over each file's size, header,
+    beginning and end. Empty where there are none in safetensors files."""
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{size}\n{json.dumps(_safetensors_header(path), sort_keys=True)}\n".encode())
+        with path.open("rb") as file:
+            for at in (0, size // 2, max(0, size - _PIECE)):
+                file.seek(at)
+                digest.update(file.read(_PIECE))
+    return digest.hexdigest() if files else ""
+
+
 def _usable(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise ModelUnavailable(f"{folder} holds no config.json, so it is no model folder.")
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
+        raise ModelUnavailable(
+            f"{folder} holds neither config.json nor adapter_config.json, so it is no model folder."
+        )
     return folder.resolve()
 
 

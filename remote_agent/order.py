@@ -220,6 +220,15 @@ class RerankSpec(Strict):
         return self
 
 
+class SweepSpec(Strict):
+    """Checkpoints that are evaluated one after the other, each on all samples."""
+
+    folder: str
+    """On the instance: each checkpoint is a folder in it."""
+    base: bool = True
+    """The order's model is evaluated too, before them: what the training began with."""
+
+
 class Order(Strict):
     """All that a worker needs to know of a run. Equal orders have equal plans."""
 
@@ -227,17 +236,21 @@ class Order(Strict):
     run: str
     """The run's id: the name of its folder on both sides."""
     name: str
-    kind: Literal["eval", "train"] = "eval"
+    kind: Literal["eval", "train", "sweep"] = "eval"
     model: str
     """A hub id (`org/name`) or a folder on the instance."""
     model_id: str
     """What the model is, wherever it lies: its hub id, or the name and content hash of what was sent."""
     revision: str | None = None
+    base: str | None = None
+    """Where `model` is an adapter: the model that it was trained on. None: what the adapter itself says."""
     task: TaskSpec
     engine: EngineSpec
     generate: GenerateSpec
     train: TrainSpec | None = None
     """For a training: how. Task, engine and generate then say how it is evaluated meanwhile."""
+    sweep: SweepSpec | None = None
+    """For a sweep: which checkpoints. `model` is then the base model."""
     expect: Expectation | None = None
     rerank: list[RerankSpec] = []
     force: bool = False

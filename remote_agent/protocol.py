@@ -22,6 +22,7 @@ from remote_agent.order import GenerateSpec as GenerateSpec
 from remote_agent.order import Order as Order
 from remote_agent.order import OwnSpec as OwnSpec
 from remote_agent.order import RerankSpec as RerankSpec
+from remote_agent.order import SweepSpec as SweepSpec
 from remote_agent.order import TaskSpec as TaskSpec
 from remote_agent.strict import Strict as Strict
 
@@ -90,6 +91,44 @@ class Planned(BaseModel):
     rerankers: list[str] = []
     forced: list[str] = []
     """What the preflight would have stopped, had it not been forced."""
+    arm: str = ""
+    """In a sweep: the checkpoint that this is the plan of. `total` counts its results only."""
+    step: int = 0
+    """In a sweep: after which step of the training the checkpoint was made; 0 for the base model."""
+
+
+class SweepArm(BaseModel):
+    """One of the models that a sweep holds against each other: a checkpoint, or the base model."""
+
+    name: str
+    """Of the checkpoint; `base` for the base model. It is what the keys of its results begin with: the
+    sample `q7` of the checkpoint `step-20` is `step-20/q7`."""
+    step: int
+    model: str
+    """What it is wherever it lies."""
+
+
+class Swept(BaseModel):
+    """What a sweep consists of. Written once; a later attempt takes it from here."""
+
+    kind: Literal["swept"] = "swept"
+    arms: list[SweepArm]
+    """In the order of their steps."""
+    task: str
+    samples: int
+    candidates: int
+    total: int
+    """Results that make the sweep complete."""
+
+
+class PassedOver(BaseModel):
+    """A checkpoint of a sweep's folder that is not evaluated, or not to the end."""
+
+    kind: Literal["passed_over"] = "passed_over"
+    name: str
+    reason: str
+    left: int = 0
+    """Of the sweep's total, results that will not come."""
 
 
 class Begin(BaseModel):
@@ -265,7 +304,8 @@ class WorkerExited(BaseModel):
 
 
 class Gpu(BaseModel):
-    """One GPU at one moment. Memory in bytes, power in watts, temperature in °C, utilisation 0..100."""
+    """One GPU at one moment. Memory in bytes, power in watts, temperature in °C, utilisation 0..100, clocks
+    in MHz. What the driver does not say is None; records of older agents lack what was added later."""
 
     index: int
     name: str
@@ -274,6 +314,14 @@ class Gpu(BaseModel):
     mem_total: int | None = None
     power: float | None = None
     temp: float | None = None
+    power_limit: float | None = None
+    """Watts that it may draw at most, as it is enforced now."""
+    clock: int | None = None
+    """Of its processors."""
+    clock_max: int | None = None
+    clock_mem: int | None = None
+    throttle: list[str] | None = None
+    """Why its clock is held down: power, heat, slowdown, brake, sync. Empty: it is not; None: not known."""
 
 
 class Telemetry(BaseModel):
@@ -301,6 +349,8 @@ JournalRecord = Annotated[
     | Check
     | Phase
     | Planned
+    | Swept
+    | PassedOver
     | Begin
     | Result
     | Reranking

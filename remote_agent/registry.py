@@ -109,13 +109,14 @@ BASE_NEEDS: tuple[str, ...] = ("pydantic>=2.12,<3", "psutil>=7,<8", "nvidia-ml-p
 """What pip installs for the agent itself into an environment that the bootstrap makes."""
 
 ENGINE_NEEDS: dict[str, tuple[str, ...]] = {
+    "adapters": ("peft>=0.21",),
     "openai": ("httpx>=0.28,<1",),
     "recorded": (),
     "training": ("trl>=1.16,<1.17", "peft>=0.21", "datasets>=5"),
     "transformers": ("torch", "transformers>=5.23,<6", "accelerate>=1.15"),
     "vllm": ("vllm>=0.27,<0.33",),
 }
-"""What an engine, or a training, needs beyond that."""
+"""What an engine, a training, or adapters on a model, need beyond that."""
 
 
 def load(path: str) -> Any:

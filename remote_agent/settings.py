@@ -7,12 +7,13 @@ order knows secrets by their names only.
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import JsonValue
 
 from remote_agent.engines.base import Engine
-from remote_agent.protocol import GenerateSpec, Order
+from remote_agent.protocol import GenerateSpec, Order, TaskSpec
 from remote_agent.tasks.base import LoadedTask, Task, method_of, template_of
 
 SHOWN = 200
@@ -25,7 +26,7 @@ def settings(order: Order, task: Task, loaded: LoadedTask, engine: Engine) -> di
     method, template = method_of(task, spec), template_of(task, spec)
     return {
         "task": task.name,
-        "data": loaded.description,
+        "data": _data(spec, loaded),
         "samples": f"{len(loaded.samples)} (limit {spec.limit}, seed {spec.seed})" if spec.limit else "all",
         "method": method,
         "style": spec.style,
@@ -57,6 +58,12 @@ def missing_template(task: Task, order: Order, engine: Engine) -> list[str]:
     if template_of(task, order.task) == "none" and has_one:
         return ["the prompts go through no chat template, though the model has one"]
     return []
+
+
+def _data(spec: TaskSpec, loaded: LoadedTask) -> str:
+    """The file's name and its hash: the folder that it lies in on the instance is another one each time."""
+    name = loaded.source if spec.path is None else PurePath(spec.path).name
+    return f"{name} (sha256 {loaded.sha256[:12]})"
 
 
 def _fewshots(loaded: LoadedTask) -> str:

@@ -23,6 +23,7 @@ from remote_agent.identity import agent_id, command
 from remote_agent.journal import Journal, JournalError, NoSpace, read_ack, settle
 from remote_agent.logs import setup_logging
 from remote_agent.telemetry import Meter
+from remote_agent.training.asks import forget
 
 log = logging.getLogger("supervisor")
 
@@ -50,6 +51,7 @@ def main(run: Path) -> int:
     if lock is None:
         print(json.dumps({"running": control.supervisor_pid(run)}))
         return 0
+    forget(run)
     ready, child_end = os.pipe()
     if os.fork():
         os.close(child_end)

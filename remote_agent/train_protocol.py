@@ -44,7 +44,8 @@ class RewardSpec(Strict):
     module: str | None = None
     """For `module`: a Python file relative to the session's folder."""
     function: str = "reward"
-    """For `module`: gets `prompts`, `completions` and each field of the rows as lists; returns numbers."""
+    """For `module`: gets the lists `prompts`, `completions`, `gold`, `row` and `fields` (each row's, as a
+    dict), and `actor`, the model that is trained; returns numbers."""
     model: str | None = None
     """For `model`: a hub id or a folder with a sequence classifier."""
     weight: float = 1.0
@@ -119,8 +120,9 @@ class TrainSpec(Strict):
     """Draw the answers with vLLM; needs a GPU."""
     processes: int = Field(default=1, ge=1)
     """Processes that share each step: one a GPU."""
-    export: Literal["none", "merged"] = "none"
-    """merged: at the end, one more folder with whole weights, tokenizer and template, tried by loading it."""
+    export: Literal["none", "merged", "adapter", "both"] = "none"
+    """At the end, one more folder with tokenizer and template, tried by loading it. merged: with whole
+    weights; adapter: with the adapter alone, as PEFT and vLLM load it; both: one of each."""
     mirrors: list[Literal["tensorboard", "wandb", "trackio"]] = []
     """Where figures go as well, through these programs' own libraries."""
 
@@ -135,6 +137,13 @@ class TrainSpec(Strict):
     def passes(self) -> int:
         """Passes over the same answers."""
         return self.iterations or (4 if self.method == "ppo" else 1)
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints: `save_every`, rounded up to the end of the passes over the same answers.
+        Between two passes a resumed run would draw other answers, and take another course."""
+        passes = 1 if self.method == "sft" else self.passes
+        return -(-self.save_every // passes) * passes
 
 
 class TrainPlanned(BaseModel):
@@ -235,6 +244,37 @@ class Guarded(BaseModel):
     """For `rollback`: what the order's learning rate is multiplied with from there on."""
 
 
+class Ask(Strict):
+    """What a user asks of a training that runs. It is done at the end of a step, once."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    action: Literal["pause", "rollback", "ignore"]
+    """End at a checkpoint of this step, to be resumed; go back to an earlier checkpoint with a lower learning
+    rate; let the collapse guard find nothing for a while."""
+    before: int | None = None
+    """For `rollback`: only to a checkpoint of that step or an earlier one. None: the newest."""
+    lr: float = Field(default=0.5, gt=0, le=1)
+    """For `rollback`: the factor that the learning rate is multiplied with."""
+    steps: int = Field(default=50, ge=1)
+    """For `ignore`: for so many steps."""
+
+
+class Steered(BaseModel):
+    """What a user has asked for was done at the end of this step."""
+
+    kind: Literal["steered"] = "steered"
+    id: str
+    """The ask's."""
+    step: int
+    action: Literal["pause", "rollback", "ignore"]
+    to_step: int | None = None
+    """For `rollback`: the step that training went back to."""
+    lr_factor: float = 1.0
+    """For `rollback`: what the order's learning rate is multiplied with from there on."""
+    until: int | None = None
+    """For `ignore`: the last step at which the guard finds nothing."""
+
+
 class Continued(BaseModel):
     """A worker goes on from a checkpoint of an earlier one."""
 
@@ -246,6 +286,6 @@ class Continued(BaseModel):
 
 
 TrainRecord = Annotated[
-    TrainPlanned | Seen | Step | Evaluated | Saved | Exported | Guarded | Continued,
+    TrainPlanned | Seen | Step | Evaluated | Saved | Exported | Guarded | Steered | Continued,
     Field(discriminator="kind"),
 ]

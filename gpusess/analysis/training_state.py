@@ -40,6 +40,18 @@ class Collapse(NamedTuple):
     to_step: int | None
 
 
+class Steer(NamedTuple):
+    """What its user has asked of the training, and was done at the end of a step."""
+
+    id: str
+    step: int
+    action: str
+    to_step: int | None
+    lr_factor: float
+    until: int | None
+    """For `ignore`: the last step at which the guard finds nothing."""
+
+
 class Shown(NamedTuple):
     """A row as the model sees it: the text of each token, and whether it counts for the loss."""
 
@@ -70,6 +82,7 @@ class TrainState:
     evaluations: list[Evaluation] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     collapses: list[Collapse] = field(default_factory=list)
+    steers: list[Steer] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     exported: str = ""
     """The name of the folder with the whole trained model."""
@@ -89,6 +102,24 @@ class TrainState:
     def best(self) -> Evaluation | None:
         """The evaluation with the highest accuracy, the earlier of equals."""
         return max(self.evaluations, key=lambda e: (e.right / max(1, e.samples), -e.step), default=None)
+
+    @property
+    def open_alarms(self) -> list[Collapse]:
+        """The guard's findings since it, or the user, last did something about one."""
+        answered = max((steer.step for steer in self.steers), default=-1)
+        found: list[Collapse] = []
+        for collapse in self.collapses:
+            if collapse.action == "rollback":
+                found = []
+            elif collapse.step > answered:
+                found.append(collapse)
+        return found
+
+    @property
+    def alarm(self) -> Collapse | None:
+        """The newest of them."""
+        found = self.open_alarms
+        return found[-1] if found else None
 
     def latest(self, name: str) -> float | None:
         values = self.figures.get(name)
@@ -140,6 +171,13 @@ def _guarded(state: TrainState, r: Record) -> None:
         state.back_to(r["to_step"])
 
 
+def _steered(state: TrainState, r: Record) -> None:
+    factor, until = r.get("lr_factor", 1.0), r.get("until")
+    state.steers.append(Steer(r["id"], r["step"], r["action"], r.get("to_step"), factor, until))
+    if r["action"] == "rollback":
+        state.back_to(r["to_step"])
+
+
 def _continued(state: TrainState, r: Record) -> None:
     state.continued += 1
     state.back_to(r["step"])
@@ -153,5 +191,6 @@ HANDLERS: dict[str, Callable[[TrainState, Record], None]] = {
     "saved": _saved,
     "exported": _exported,
     "guarded": _guarded,
+    "steered": _steered,
     "continued": _continued,
 }

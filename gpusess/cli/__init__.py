@@ -19,9 +19,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "offers": ("gpusess.cli.offers", "List what can be rented now, at all configured providers."),
     "status": ("gpusess.cli.status", "Show sessions, their runs and what they cost."),
     "attach": ("gpusess.cli.attach", "Open the cockpit (on one session, or on all)."),
+    "serve": ("gpusess.cli.serve", "Show the cockpit in a browser on this machine."),
+    "replay": ("gpusess.cli.replay", "Show a recorded run again as it went, faster or slower."),
     "logs": ("gpusess.cli.logs", "Print a session's logs, merged by time."),
     "results": ("gpusess.cli.results", "Print a run's results, one a line."),
     "compare": ("gpusess.cli.compare", "Hold runs against each other: paired tests, and what differs."),
+    "sweep": ("gpusess.cli.sweep", "Evaluate every checkpoint of a training, and draw the accuracy."),
     "regrade": ("gpusess.cli.regrade", "Grade recorded answers again, and see which verdicts flip."),
     "report": ("gpusess.cli.report", "Write a report on runs: Markdown, and one HTML page with plots."),
     "sync": ("gpusess.cli.sync", "Send what has changed of a session's code and data, or fetch a folder."),
@@ -36,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("gpusess.cli.doctor", "Check this installation, and look for what still bills."),
     "completion": ("gpusess.cli.completion", "Print the shell's completion script."),
     "drive": ("gpusess.cli.drive", ""),
+    "tab": ("gpusess.cli.serve:tab", ""),
 }
 """Command → (module, or module:function), and its line in the help. An empty line hides it."""
 

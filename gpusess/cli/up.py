@@ -106,8 +106,19 @@ def usable_provider(resources: Resources) -> str:
     return usable[0]
 
 
-def show(store: Store, session_id: str, *, headless: bool, as_json: bool, only_new: bool = False) -> int:
-    """Watch a session that is being driven, in the cockpit or line by line; the exit status."""
+def show(
+    store: Store,
+    session_id: str,
+    *,
+    headless: bool,
+    as_json: bool,
+    only_new: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Watch a session that is being driven, in the cockpit or line by line; the exit status.
+
+    quiet: no summary at the end, since the caller has a better one.
+    """
     from gpusess.cli import watch
 
     name = store.session(session_id).name
@@ -123,5 +134,6 @@ def show(store: Store, session_id: str, *, headless: bool, as_json: bool, only_n
         view = open_cockpit(session_id)
         if not watch.is_over(view):
             click.echo(watch.left_alone(name), err=True)
-    watch.print_summary(view, as_json)
+    if not quiet:
+        watch.print_summary(view, as_json)
     return watch.exit_status(view)

@@ -9,6 +9,7 @@ import time
 
 import click
 
+from gpusess.analysis.run_state import RunState
 from gpusess.analysis.text import clean
 from gpusess.analysis.training_state import TrainState
 from gpusess.errors import SessionError
@@ -16,7 +17,7 @@ from gpusess.sessions.board import Board, RunView, SessionView
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Store
 from gpusess.sessions.summary import accuracy_text, alarm_lines, duration_text, session_facts, summary_lines
-from gpusess.sessions.training_summary import evaluation_text, figures_text
+from gpusess.sessions.training_summary import evaluation_text, figures_text, shown_lines, steer_text
 
 LOOK_EVERY = 0.25
 PROGRESS_EVERY = 2.0
@@ -32,7 +33,7 @@ def watch(store: Store, session_id: str, *, only_new: bool = False, to_the_end: 
     Raises SessionError when the driver is gone before that.
     """
     board = Board(store)
-    progress = _Progress()
+    progress = Progress()
     if only_new:
         progress.skip(board.refresh().session(session_id))
     alone_since: float | None = None
@@ -80,7 +81,7 @@ def left_alone(view_name: str) -> str:
     )
 
 
-class _Progress:
+class Progress:
     """Says what has changed since the last look."""
 
     def __init__(self) -> None:
@@ -92,6 +93,8 @@ class _Progress:
         self._done = 0
         self._evaluated = -1
         self._collapses = 0
+        self._steers = 0
+        self._shown = 0
         self._planned = False
         self._spoke = 0.0
 
@@ -104,9 +107,11 @@ class _Progress:
             state = view.run.state
             self._findings, self._done, self._planned = len(state.checks), state.done, state.total > 0
             self._alarmed = state.alarm is not None
+            if state.train:
+                self._shown = len(state.train.shown)
             if state.train and state.train.evaluations:
                 self._evaluated = state.train.evaluations[-1].step
-                self._collapses = len(state.train.collapses)
+                self._collapses, self._steers = len(state.train.collapses), len(state.train.steers)
 
     def show(self, view: SessionView) -> None:
         row = view.row
@@ -167,12 +172,16 @@ class _Progress:
         speed = f"{state.tokens_per_second:.0f} tok/s" if state.tokens_per_second else "-"
         self._line(
             view,
-            f"{state.done}/{state.total}  accuracy {accuracy_text(state)}  {speed}  "
+            f"{state.done}/{state.total}  {_arm(state)}accuracy {accuracy_text(state)}  {speed}  "
             f"ETA {duration_text(state.eta)}  ${view.spent:.2f}",
         )
 
     def _show_training(self, view: SessionView, train: TrainState) -> None:
         """Evaluations and findings of the guard, each as it comes."""
+        for row in train.shown[self._shown :]:
+            for line in shown_lines(row):
+                self._line(view, line)
+        self._shown = len(train.shown)
         for evaluation in train.evaluations:
             if evaluation.step > self._evaluated:
                 self._evaluated = evaluation.step
@@ -182,8 +191,16 @@ class _Progress:
                 view, f"COLLAPSE step {collapse.step}, {clean(collapse.rule)}: {clean(collapse.message)}"
             )
         self._collapses = len(train.collapses)
+        for steer in train.steers[self._steers :]:
+            self._line(view, f"asked: {steer_text(steer)}")
+        self._steers = len(train.steers)
 
     @staticmethod
     def _line(view: SessionView, text: str) -> None:
         stamp = time.strftime("%H:%M:%S", time.localtime(view.now))
         click.echo(f"{stamp} {view.row.name} {text}", err=True)
+
+
+def _arm(state: RunState) -> str:
+    """Of a sweep: the checkpoint that the accuracy is of."""
+    return f"{clean(state.sweep.current)} " if state.sweep else ""

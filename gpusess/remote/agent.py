@@ -174,6 +174,11 @@ class Agent:
         if "error" in answer:
             raise RemoteError(str(answer["error"]), "`gpusess logs` shows what it said")
 
+    async def steer(self, run: str, ask: dict[str, Any]) -> str:
+        """Leave a user's ask for the run's training; empty, or why nobody takes it."""
+        answer = await self.ask("steer", run_folder(run), input=json.dumps(ask).encode())
+        return str(answer.get("error", ""))
+
     async def stop(self, run: str) -> None:
         """End the run's supervisor and worker; returns when both are gone."""
         await self.ask("stop", run_folder(run))

@@ -15,6 +15,7 @@ from gpusess.providers import open_provider
 from gpusess.providers.base import Provider
 from gpusess.sessions.ledger import Ledger, Rental
 from gpusess.sessions.states import State
+from gpusess.sessions.steering import STEER
 from gpusess.sessions.store import SessionRow, Store
 from gpusess.sessions.waiting import Wait
 from gpusess.spec import Resources, Spec, parse_spec
@@ -63,7 +64,7 @@ class Context:
 
     def asked(self) -> bool:
         """Whether the user asks for something else meanwhile."""
-        return bool(self.store.open_requests(self.id))
+        return any(request.verb != STEER for request in self.store.open_requests(self.id))
 
     def move(self, state: State, detail: str = "", **changes: Any) -> None:
         """One durable transition, and a line of it in the log."""
@@ -85,6 +86,10 @@ class Context:
     def use(self, name: str) -> None:
         """From here on the session's provider is that one."""
         self.provider = self.provider_named(name)
+
+    def read_spec(self) -> None:
+        """Take the spec from the store again: a run was added to it."""
+        self.spec = _overridden(_stored(self.row), self.row)
 
     async def close(self) -> None:
         """Let go of the providers' connections."""

@@ -17,6 +17,7 @@ from gpusess.sessions.link import FIRST_CONTACT_LIMIT, GaveUp, InstanceGone, Lin
 from gpusess.sessions.preparing import prepare
 from gpusess.sessions.running import RunFollower
 from gpusess.sessions.states import State
+from gpusess.sessions.steering import STEER, pass_on
 from gpusess.sessions.store import Request, RunRow
 
 LOOK_EVERY = 0.5
@@ -158,6 +159,7 @@ class Driver:
             while not task.done():
                 await asyncio.wait({task}, timeout=LOOK_EVERY)
                 self._enforce_limits()
+                await pass_on(self._ctx, self._link)
                 if self._request():
                     return
             task.result()
@@ -166,8 +168,9 @@ class Driver:
             await asyncio.gather(task, return_exceptions=True)
 
     def _request(self) -> Request | None:
+        """The oldest request that ends the present step: steering does not."""
         waiting = self._ctx.store.open_requests(self._ctx.id)
-        return waiting[0] if waiting else None
+        return next((request for request in waiting if request.verb != STEER), None)
 
     def _enforce_limits(self) -> None:
         """A spent budget or a run-out time asks for the end like a user does: results first."""
@@ -191,6 +194,8 @@ class Driver:
             while not await self._unless_the_link_breaks(lambda: self._stop(request.args["run"])):
                 pass
             ctx.store.update_run(request.args["run"], status="stopped", ended=ctx.clock())
+        elif request.verb == "take_up":
+            ctx.read_spec()  # the next step finds the run that was added
         else:
             raise SessionError(f"unknown request '{request.verb}'")
 

@@ -7,10 +7,12 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpusess.sessions import start
+from gpusess.sessions.steering import STEER
 from gpusess.sessions.store import Store
 
 if TYPE_CHECKING:
     from gpusess.providers.base import Offer
+    from gpusess.sessions.leftovers import Found
     from gpusess.sessions.offers import Answer
     from gpusess.sessions.wizard import Estimate, Guard, Job
 
@@ -28,6 +30,15 @@ class DriverIntents:
 
     def stop_run(self, session_id: str, run_id: str) -> None:
         self._store.ask(session_id, "stop_run", run=run_id)
+        start.ensure_driver(session_id, wait=False)
+
+    def steer(self, session_id: str, run_id: str, ask: dict[str, Any]) -> None:
+        import secrets
+
+        from remote_agent.train_protocol import Ask
+
+        valid = Ask.model_validate({"id": secrets.token_hex(6), **ask})
+        self._store.ask(session_id, STEER, run=run_id, ask=valid.model_dump())
         start.ensure_driver(session_id, wait=False)
 
     def resume(self, session_id: str) -> None:
@@ -85,6 +96,22 @@ class DriverIntents:
         session_id = reconcile.adopt(self._store, found[0], start.free_name(self._store))
         if answer == "terminate":
             start.ask_to_terminate(self._store, session_id, pull=False, wait=False)
+
+    def reach(self, session_id: str) -> str:
+        import shlex
+
+        store = start.open_store()
+        try:
+            return shlex.join(DriverIntents(store).ssh_argv(session_id) or [])
+        finally:
+            store.close()
+
+    def leftovers(self) -> list[Found]:
+        import asyncio
+
+        from gpusess.sessions import leftovers
+
+        return asyncio.run(leftovers.look_for())
 
     def jobs(self) -> list[Job]:
         from gpusess.sessions import wizard

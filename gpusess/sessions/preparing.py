@@ -19,7 +19,9 @@ from gpusess.sessions.board import SETUP_LOG
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.expected import expectation
 from gpusess.sessions.store import RunRow
-from gpusess.spec import order_for
+from gpusess.sessions.sweeping import give_checkpoints
+from gpusess.spec import RunEntry, order_for
+from gpusess.spec.models import REMOTE
 from gpusess.sync import code
 from remote_agent.protocol import Order
 
@@ -101,21 +103,33 @@ async def give_order(ctx: Context, agent: Agent, run: RunRow) -> Order:
     examples = await _send_need(ctx, agent, entry.local_examples(base), f"{folder}/examples")
     recording = await _send_need(ctx, agent, entry.local_recording(base), f"{folder}/recording")
     rows = await _send_need(ctx, agent, entry.local_training_data(base), f"{folder}/rows")
+    adapted = await _send_need(ctx, agent, entry.local_base(base), f"{folder}/base")
+    swept = await give_checkpoints(ctx, agent, run, entry)
     order = order_for(
         entry,
         run.id,
         model=f"{home}/{model.place}" if model else entry.remote_model or entry.model,
-        model_id=model.identity if model else entry.model,
+        model_id=_identity(entry, model, adapted),
         data_path=f"{home}/{data.place}" if data else None,
         examples=f"{home}/{examples.place}" if examples else None,
         recording=f"{home}/{recording.place}" if recording else None,
         training_data=f"{home}/{rows.place}" if rows else None,
+        base=f"{home}/{adapted.place}" if adapted else (entry.base or "").removeprefix(REMOTE) or None,
+        checkpoints=f"{home}/{swept}" if swept else None,
         expect=expectation(ctx.store, ctx.id, entry.expect),
         force=bool(ctx.row.options.get("force")),
     )
     _trace(ctx, run)
     await agent.put_order(run.id, order.model_dump_json(indent=1), session_folder(ctx.id))
     return order
+
+
+def _identity(entry: RunEntry, model: _Sent | None, base: _Sent | None) -> str:
+    """What the model is wherever it lies; an adapter is another model on another base."""
+    own = model.identity if model else entry.model
+    if entry.base is None:
+        return own
+    return f"{own} on {base.identity if base else entry.base}"
 
 
 def _trace(ctx: Context, run: RunRow) -> None:

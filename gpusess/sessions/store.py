@@ -263,6 +263,17 @@ class Store:
         rows = self._rows("SELECT * FROM runs WHERE session=? ORDER BY position", session)
         return [RunRow(**dict(r)) for r in rows]
 
+    def add_run(self, session: str, id: str, name: str, *, spec: str) -> None:
+        """A further run of a session that lives, with the spec that has it; its driver is told."""
+        with self.together():
+            last = max((run.position for run in self.runs(session)), default=-1)
+            self._db.execute(
+                "INSERT INTO runs (id,session,position,name,status) VALUES (?,?,?,?,'pending')",
+                (id, session, last + 1, name),
+            )
+            self.update(session, spec=spec)
+            self.ask(session, "take_up")
+
     def update_run(self, id: str, **changes: Any) -> None:
         with self._transaction() as db:
             _update(db, "runs", id, changes)

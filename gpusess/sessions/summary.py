@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpusess.analysis.intervals import wilson
 from gpusess.analysis.run_state import Expected, RunState
 from gpusess.analysis.text import clean
 from gpusess.sessions.board import RunView, SessionView
@@ -80,6 +81,7 @@ def run_facts(run: RunView) -> dict[str, Any]:
         if state.alarm
         else None,
         "training": training_facts(state.train),
+        "sweep": sweep_facts(state),
         "oracle": state.best.oracle,
         "reranked": state.best.reranked(),
         "tokens_in": state.tokens_in,
@@ -115,11 +117,18 @@ def expected_text(expected: Expected) -> str:
 
 
 def best_text(state: RunState) -> str:
-    """`random pick 25.0 %, energy 31.2 %, oracle 44.0 %`; empty for one answer a sample."""
-    if state.best.oracle is None or state.accuracy is None:
+    """`random pick 25.0 %, energy 31.2 % (33 % of the gap), oracle 44.0 %`; empty for one answer a sample.
+
+    The gap is that between the random pick and the oracle.
+    """
+    oracle, pick = state.best.oracle, state.accuracy
+    if oracle is None or pick is None:
         return ""
-    shares = {"random pick": state.accuracy, **state.best.reranked(), "oracle": state.best.oracle}
-    return ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    said = [f"random pick {100 * pick:.1f} %"]
+    for name, share in state.best.reranked().items():
+        closed = f" ({100 * (share - pick) / (oracle - pick):.0f} % of the gap)" if oracle > pick else ""
+        said.append(f"{name} {100 * share:.1f} %{closed}")
+    return ", ".join([*said, f"oracle {100 * oracle:.1f} %"])
 
 
 def alarm_lines(state: RunState) -> list[str]:
@@ -173,6 +182,42 @@ def _instance_lines(view: SessionView) -> list[str]:
     return lines
 
 
+def _unread(state: RunState) -> str:
+    """Why there was no answer to read: three different things, and none of them is `wrong`."""
+    rest = state.no_answer - state.truncated - state.empty
+    counts = ((state.truncated, "truncated"), (state.empty, "empty"), (rest, "could not be parsed"))
+    return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def sweep_lines(state: RunState) -> list[str]:
+    """Of a sweep: each checkpoint's accuracy, and what was passed over."""
+    assert state.sweep is not None
+    lines = [f"results   {state.done} of {state.total}, over {len(state.sweep.arms)} checkpoints"]
+    for arm in state.sweep.arms:
+        tally = state.categories[arm.name]
+        if tally.graded:
+            low, high = wilson(tally.right, tally.graded)
+            band = f"{100 * low:.1f} - {100 * high:.1f}"
+            share = f"{100 * tally.right / tally.graded:.1f} % ({band}, {tally.right} of {tally.graded})"
+            lines.append(f"          {clean(arm.name)}: {share}")
+    return lines + [f"passed    over {clean(p.name)}: {clean(p.reason)}" for p in state.sweep.passed_over]
+
+
+def sweep_facts(state: RunState) -> dict[str, Any] | None:
+    """The same for a program."""
+    if state.sweep is None:
+        return None
+    arms = [(arm, state.categories[arm.name]) for arm in state.sweep.arms]
+    return {
+        "arms": [
+            {"name": arm.name, "step": arm.step, "right": tally.right, "graded": tally.graded}
+            | {"wilson95": list(wilson(tally.right, tally.graded)) if tally.graded else None}
+            for arm, tally in arms
+        ],
+        "passed_over": [passed._asdict() for passed in state.sweep.passed_over],
+    }
+
+
 def _run_lines(run: RunView) -> list[str]:
     state = run.state
     what = f"{clean(state.task)} with {clean(state.model)}" if state.task else "nothing planned yet"
@@ -181,9 +226,11 @@ def _run_lines(run: RunView) -> list[str]:
         lines.append(f"why       {clean(run.row.detail or state.message)}")
     if state.train:
         lines += training_lines(state.train)
+    elif state.sweep:
+        lines += sweep_lines(state)
     elif state.total:
         rest = f"{state.right} right, {state.wrong} wrong, {state.no_answer} without an answer"
-        extra = f" ({state.truncated} truncated, {state.empty} empty)" if state.no_answer else ""
+        extra = f" ({_unread(state)})" if state.no_answer else ""
         failed = f", {state.failed} failed" if state.failed else ""
         lines.append(f"results   {state.done} of {state.total}: {rest}{extra}{failed}")
         lines.append(f"accuracy  {accuracy_text(state)}")
@@ -193,7 +240,7 @@ def _run_lines(run: RunView) -> list[str]:
             lines.append(f"best of {state.candidates:<2}{best}")
     lines += [f"forced    {clean(text.removeprefix('Forced: '))}" for text in state.forced]
     lines += [f"{'' if i else 'ALARM':<10}{text}" for i, text in enumerate(alarm_lines(state))]
-    if state.disagree:
+    if state.disagree and not state.sweep:
         share = 100 * state.disagree / max(1, state.graded)
         lines.append(
             f"note      in {state.disagree} results ({share:.1f} %) another rule found another answer"

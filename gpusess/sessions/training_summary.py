@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gpusess.analysis.intervals import wilson
 from gpusess.analysis.text import clean
-from gpusess.analysis.training_state import Evaluation, TrainState
+from gpusess.analysis.training_state import Evaluation, Shown, Steer, TrainState
 
 SHOWN = ("loss", "reward", "kl", "ratio", "entropy", "lr", "tokens_per_second")
 """Figures of a progress line, those that the method has."""
@@ -26,6 +27,24 @@ def evaluation_text(evaluation: Evaluation) -> str:
     return f"step {evaluation.step}: {share:.1f} % ({band}, {evaluation.right} of {evaluation.samples})"
 
 
+def shown_lines(row: Shown) -> Iterator[str]:
+    """A row as the model sees it, token by token: `|` ends a token, and what counts for the loss stands in
+    `[ ]`."""
+    yield f"row {clean(row.row)} as the model sees it; what counts for the loss is in [ ]:"
+    pieces = [(clean(text.replace("\n", "⏎")), counts) for text, counts in row.pieces]
+    parts = [f"[{text}]" if counts else f"{text}|" for text, counts in pieces]
+    yield "".join(parts) + ("…" if row.truncated else "")
+
+
+def steer_text(steer: Steer) -> str:
+    """What its user has asked for, and where it was done: `step 67: back to step 50, lr x 0.5`."""
+    if steer.action == "rollback":
+        return f"step {steer.step}: back to step {steer.to_step}, lr x {steer.lr_factor:g}"
+    if steer.action == "ignore":
+        return f"step {steer.step}: alarms are ignored up to step {steer.until}"
+    return f"step {steer.step}: paused at a checkpoint"
+
+
 def training_lines(train: TrainState) -> list[str]:
     """What a summary says of it."""
     lines = [f"steps     {train.step} of {train.steps}: {figures_text(train)}"]
@@ -39,6 +58,7 @@ def training_lines(train: TrainState) -> list[str]:
     lines += [
         f"COLLAPSE  step {c.step}, {clean(c.rule)}: {clean(c.message)}: {c.action}" for c in train.collapses
     ]
+    lines += [f"asked     {steer_text(steer)}" for steer in train.steers]
     if train.checkpoints:
         lines.append(f"saved     {', '.join(clean(c.name) for c in train.checkpoints[-3:])}")
     return lines
@@ -68,5 +88,6 @@ def training_facts(train: TrainState | None) -> dict[str, Any] | None:
             {"step": c.step, "rule": c.rule, "message": c.message, "action": c.action}
             for c in train.collapses
         ],
+        "steered": [steer._asdict() for steer in train.steers],
         "exported": train.exported,
     }

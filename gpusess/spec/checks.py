@@ -26,6 +26,7 @@ def check_fields(document: Document) -> None:
         _expectation(document, ("runs", index, "expect"))
         _rerankers(document, ("runs", index))
         _training(document, ("runs", index))
+        _sweep(document, index)
         _task(document, ("runs", index, "task"))
         _endpoint(document, ("runs", index, "engine"))
     if document.at("setup", "python") and document.at("setup", "requirements"):
@@ -44,9 +45,10 @@ def check_files(document: Document, base: Path) -> None:
         _exists(document, (*run, "task", "examples"), base, folder=None)
         _exists(document, (*run, "engine", "path"), base, folder=False)
         _exists(document, (*run, "train", "data", "path"), base, folder=False)
-        model = document.at(*run, "model")
-        if isinstance(model, str) and model.startswith(("./", "../")):
-            _exists(document, (*run, "model"), base, folder=True)
+        for place in ((*run, "model"), (*run, "base"), (*run, "sweep", "of")):
+            value = document.at(*place)
+            if isinstance(value, str) and value.startswith(("./", "../")):
+                _exists(document, place, base, folder=True)
 
 
 def _unique_names(document: Document) -> None:
@@ -139,6 +141,43 @@ def _training(document: Document, run: Loc) -> None:
         document.add((*run, "engine", "name"), text)
     if isinstance(train, dict) and train.get("method") != "sft":
         _groups(document, run, train)
+
+    if isinstance(train, dict) and train.get("export") in ("adapter", "both") and not train.get("lora"):
+        text = f"found '{train['export']}' without `lora`; allowed: merged, where all weights are trained"
+        document.add((*run, "train", "export"), text)
+    quantised = document.at(*run, "train", "lora", "quantise") == "4bit"
+    if quantised and train.get("export") in ("merged", "both"):
+        text = "merging into weights of 4 bits rounds what was learned away; allowed: adapter, or none"
+        document.add((*run, "train", "export"), text)
+
+
+def _sweep(document: Document, index: int) -> None:
+    """A sweep's checkpoints are a training's of this file, or lie at home; and it is an evaluation only."""
+    run: Loc = ("runs", index)
+    kind, sweep = document.at(*run, "kind"), document.at(*run, "sweep")
+    if kind == "sweep" and sweep is None:
+        document.add((*run, "kind"), "found 'sweep' without a section `sweep`; allowed: both together")
+    if kind in ("eval", "train") and sweep is not None:
+        document.add(
+            (*run, "kind"), f"found '{kind}' with a section `sweep`; allowed: `kind: sweep`, or none"
+        )
+    if not isinstance(sweep, dict):
+        return
+    for key in ("train", "expect", "rerank"):
+        if document.at(*run, key):
+            document.add((*run, key), "given for a sweep; allowed: only for other runs")
+    engine = document.at(*run, "engine", "name")
+    if isinstance(engine, str) and engine not in ("transformers", "vllm"):
+        text = f"found '{printable(engine, 60)}' for a sweep; allowed: transformers, vllm"
+        document.add((*run, "engine", "name"), text)
+    of = sweep.get("of")
+    if not isinstance(of, str) or "/" in of:
+        return
+    before = [document.at("runs", n, "name") for n in range(index) if document.at("runs", n, "train")]
+    if of not in before:
+        known = ", ".join(map(str, before)) or "none"
+        text = f"found '{printable(of, 60)}'; allowed: a training of this file that is done before ({known})"
+        document.add((*run, "sweep", "of"), f"{text}, SESSION/RUN, or ./folder")
 
 
 def _groups(document: Document, run: Loc, train: dict[str, Any]) -> None:

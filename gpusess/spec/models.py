@@ -14,7 +14,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from gpusess.providers import PROVIDERS
-from remote_agent.protocol import EngineSpec, Expectation, GenerateSpec, Order, RerankSpec, TaskSpec
+from remote_agent.protocol import (
+    EngineSpec,
+    Expectation,
+    GenerateSpec,
+    Order,
+    RerankSpec,
+    SweepSpec,
+    TaskSpec,
+)
 from remote_agent.train_protocol import TrainSpec
 
 REMOTE = "remote:"
@@ -254,17 +262,32 @@ class Expect(Section):
     """Stop the run at the alarm; resuming the session goes on with what is missing."""
 
 
+class Sweep(Section):
+    """Whose checkpoints are evaluated."""
+
+    of: Text
+    """A training of this file that is done before, `SESSION/RUN`, or a folder of checkpoints (`./…`)."""
+    base: bool = True
+    """The run's model is evaluated too: what the training began with."""
+
+    def local_folder(self, base: Path) -> Path | None:
+        """The folder beside the spec, or None for a run."""
+        return base / self.of if self.of.startswith(("./", "../", "/")) else None
+
+
 class RunEntry(Section):
     """One run of the session."""
 
     name: RunName
     """Unique in the file."""
-    kind: Literal["eval", "train"] | None = None
-    """None: a training where `train` stands, else an evaluation."""
+    kind: Literal["eval", "train", "sweep"] | None = None
+    """None: a training where `train` stands, a sweep where `sweep` stands, else an evaluation."""
     model: Model
     """A hub id, `./folder` beside the spec (sent), or `remote:/folder` on the instance."""
     revision: Text | None = None
     """The hub's branch, tag or commit. None: its default."""
+    base: Model | None = None
+    """Where `model` is an adapter: the model that it was trained on. None: what the adapter itself says."""
     task: TaskSpec
     engine: Annotated[EngineSpec, BeforeValidator(_or_empty)] = EngineSpec()
     generate: Annotated[GenerateSpec, BeforeValidator(_or_empty)] = GenerateSpec()
@@ -276,10 +299,16 @@ class RunEntry(Section):
     """Go on where the answer formats disagree. Every number of the run is then marked as forced."""
     train: TrainSpec | None = None
     """For a training: how. `task`, `engine` and `generate` say how it is evaluated meanwhile."""
+    sweep: Sweep | None = None
+    """For a sweep: which checkpoints. `model` is then the base model."""
 
     def local_model(self, base: Path) -> Path | None:
         """The folder to send, or None for a hub id or a folder on the instance."""
         return base / self.model if self.model.startswith(("./", "../")) else None
+
+    def local_base(self, base: Path) -> Path | None:
+        """The base model's folder to send."""
+        return base / self.base if self.base and self.base.startswith(("./", "../")) else None
 
     @property
     def remote_model(self) -> str | None:
@@ -301,7 +330,8 @@ class RunEntry(Section):
     @property
     def needs(self) -> set[str]:
         """What has to be installed for it: keys of the agent's `ENGINE_NEEDS`."""
-        return {self.engine.name, "training"} if self.train else {self.engine.name}
+        adapters = self.train or self.sweep or self.base
+        return {self.engine.name, *(["training"] if self.train else ["adapters"] if adapters else [])}
 
     def local_recording(self, base: Path) -> Path | None:
         """The `recorded` engine's file to send."""
@@ -341,11 +371,17 @@ def order_for(
     examples: str | None = None,
     recording: str | None = None,
     training_data: str | None = None,
+    base: str | None = None,
+    checkpoints: str | None = None,
     expect: Expectation | None = None,
     force: bool = False,
 ) -> Order:
     """The order of a run. `model` and the paths are as the instance knows them; `model_id` is what the model
-    is wherever it lies; `expect` is the run's expectation with its baseline looked up."""
+    is wherever it lies; `expect` is the run's expectation with its baseline looked up; `checkpoints` is the
+    folder of a sweep's."""
+    sweep = None
+    if run.sweep is not None and checkpoints is not None:
+        sweep = SweepSpec(folder=checkpoints, base=run.sweep.base)
     train = run.train
     if train is not None and training_data is not None:
         data = train.data.model_copy(update={"path": training_data})
@@ -353,11 +389,13 @@ def order_for(
     return Order(
         run=run_id,
         name=run.name,
-        kind="train" if train else "eval",
+        kind="train" if train else "sweep" if sweep else "eval",
         train=train,
+        sweep=sweep,
         model=model,
         model_id=model_id,
         revision=run.revision,
+        base=base,
         task=run.task.model_copy(update={"path": data_path, "examples": examples}),
         engine=run.engine.model_copy(update={"path": recording}),
         generate=run.generate,

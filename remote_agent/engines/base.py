@@ -136,6 +136,11 @@ class Engine(Protocol):
         """Get ready to generate. Raises EngineError."""
         ...
 
+    def take_over(self, other: Engine) -> bool:
+        """Instead of `load()`: go on with the weights that `other` holds, where the two models differ in
+        their adapter only. True: done, and `other` is of no use any more. Raises EngineError."""
+        ...
+
     def describe(self) -> Description: ...
 
     def render(self, messages: Sequence[Message]) -> str:
@@ -188,6 +193,9 @@ class BatchEngine:
     batch = 64
     can_score = False
     renders = True
+
+    def take_over(self, other: Engine) -> bool:  # noqa: ARG002
+        return False
 
     def document(self, text: str) -> str:
         return text

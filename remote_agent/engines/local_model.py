@@ -14,7 +14,7 @@ from typing import Any
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from remote_agent import models
+from remote_agent import adapters, models
 from remote_agent.engines import pairs
 from remote_agent.engines.base import BatchEngine, Description, EngineError, Message
 from remote_agent.protocol import Order
@@ -36,27 +36,36 @@ class LocalModel(BatchEngine):
         self._order = order
         self._config: dict[str, Any] = {}
         self.folder = Path()
-        """Where the model is; known after `prepare()`, as is `dtype`."""
+        """Where the model is; known after `prepare()`, as are the following."""
+        self.weights = Path()
+        """Where its whole weights are: the same, or the base model's folder where it is an adapter."""
+        self.adapter: Path | None = None
         self.dtype = "float32"
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
 
     def prepare(self) -> None:
-        self.folder = models.resolve(self._order.model, self._order.revision)
-        self._config = _read_config(self.folder)
+        found = adapters.locate(self._order.model, self._order.revision, self._order.base)
+        self.folder, self.weights, self.adapter = found.folder, found.weights, found.adapter
+        self._config = _read_config(self.weights)
         self.dtype = self.wanted_dtype()
         self.context_window = self._config.get("max_position_embeddings")
-        self.embedding_rows = models.embedding_rows(self.folder) or self._config.get("vocab_size")
-        parameters = models.parameter_count(self.folder)
+        self.embedding_rows = models.embedding_rows(self.weights) or self._config.get("vocab_size")
+        parameters = models.parameter_count(self.weights)
         self.weight_bytes = parameters * ITEM_BYTES.get(self.dtype, 4) if parameters else None
         self.free_bytes = self.free_memory()
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_folder())
         except (OSError, ValueError) as exc:
             raise EngineError(f"no tokenizer in {self.folder}: {str(exc).splitlines()[0]}") from exc
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    def _tokenizer_folder(self) -> Path:
+        """An adapter's own tokenizer and chat template, where it came with them; else the base model's."""
+        own = any((self.folder / name).is_file() for name in ("tokenizer_config.json", "tokenizer.json"))
+        return self.folder if own else self.weights
 
     def wanted_dtype(self) -> str:
         """The dtype to compute in."""
@@ -67,11 +76,12 @@ class LocalModel(BatchEngine):
         raise NotImplementedError
 
     def describe(self) -> Description:
-        source = models.source_of(self.folder)
+        source = models.source_of(self.weights)
         file = f" ({source['file']})" if "file" in source else ""
-        return Description(
-            self._order.model_id, f"{source.get('from', self.folder)}{file}", self.dtype, self.how()
-        )
+        weights = f"{source.get('from', self.weights)}{file}"
+        if self.adapter is not None:
+            weights = f"the adapter {self.adapter} on {source.get('model', self.weights.name)}: {weights}"
+        return Description(self._order.model_id, weights, self.dtype, self.how())
 
     def how(self) -> str:
         """See `Description.how`."""

@@ -16,7 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from remote_agent.engines import pairs, plain
-from remote_agent.engines.base import Completion, EngineError, Prompt, Score, ScoreRequest
+from remote_agent.engines.adapting import Wardrobe
+from remote_agent.engines.base import Completion, Engine, EngineError, Prompt, Score, ScoreRequest
 from remote_agent.engines.decoding import Decoder, Job, first_stop
 from remote_agent.engines.local_model import LocalModel
 from remote_agent.engines.memory import Fitting
@@ -43,7 +44,10 @@ class TransformersEngine(LocalModel):
         super().__init__(order)
         self._model: Any = None
         self._suits = False  # the model takes masks and positions of our own
-        self._packed = False  # its weights were laid out for drawing answers
+        self._wardrobe: Wardrobe | None = None
+        # Its weights were laid out for drawing answers. Adapters go on the plain layout alone, and all of a
+        # sweep are computed alike.
+        self._packed = order.sweep is not None
         self._shared = 0  # tokens that all prompts of the run begin with
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.batch = 512 if self._device.type == "cuda" else 64
@@ -55,17 +59,37 @@ class TransformersEngine(LocalModel):
 
     def load(self) -> None:
         try:
-            model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=getattr(torch, self.dtype))
+            model = AutoModelForCausalLM.from_pretrained(self.weights, dtype=getattr(torch, self.dtype))
         except (OSError, ValueError, KeyError) as exc:
-            raise EngineError(f"{self.folder} cannot be loaded: {str(exc).splitlines()[0]}") from exc
-        self._model = model.to(self._device).eval()
+            raise EngineError(f"{self.weights} cannot be loaded: {str(exc).splitlines()[0]}") from exc
+        self._wardrobe = Wardrobe(model.to(self._device).eval())
+        log.info("%s loaded in %s on %s", self.weights.name, self.dtype, self._device)
+        self._wear()
+
+    def take_over(self, other: Engine) -> bool:
+        if not isinstance(other, TransformersEngine) or other._wardrobe is None:
+            return False
+        if (other.weights, other.dtype) != (self.weights, self.dtype):
+            return False
+        self._wardrobe, other._wardrobe, other._model = other._wardrobe, None, None
+        self._wear()
+        return True
+
+    def _wear(self) -> None:
+        """Put the adapter on, if there is one, and see how this model can be computed."""
+        assert self._wardrobe is not None
+        self._wardrobe.wear(self.adapter)
+        self._model = self._wardrobe.model
+        if self.adapter is not None:
+            log.info("it wears the adapter %s", self.adapter)
         self._suits = takes_masks(self._model)
-        log.info("%s loaded in %s on %s", self.folder.name, self.dtype, self._device)
         if not self._suits:
             log.warning("this model takes no attention mask of our own; it is computed the plain way")
 
     def adopt(self, model: Any) -> None:
         """Work with a model that somebody else holds, and goes on training; `prepare()` came before."""
+        if model is self._model:
+            return
         self._model = model
         self._device = next(model.parameters()).device
         self._suits = takes_masks(model)
@@ -90,7 +114,8 @@ class TransformersEngine(LocalModel):
         if self._device.type == "cpu" and not self._packed:
             # Not for scoring: it rounds otherwise, and scores are compared to the fourth digit.
             self._packed = True
-            pack_linears(self._model)
+            if self.adapter is None:
+                pack_linears(self._model)
         rows = self.tokens([p.text for p in prompts])
         done: dict[int, Job] = {}
         while len(done) < len(prompts):

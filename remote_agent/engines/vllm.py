@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from remote_agent import adapters
 from remote_agent.engines import guard, pairs
 from remote_agent.engines.base import (
     Answer,
     Completion,
+    Engine,
     EngineBroken,
     EngineError,
     Failure,
@@ -35,6 +38,8 @@ log = logging.getLogger("engine")
 
 GPU_SEQUENCES, CPU_SEQUENCES = 256, 32
 """Requests that are computed at once where the order does not say."""
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM makes room for."""
 CPU_MEMORY = 0.2
 """The share of RAM that is taken without a GPU where the order does not say."""
 
@@ -51,11 +56,15 @@ class VllmEngine(LocalModel):
         self.batch = self.slots
         self._vllm: Any = None
         self._engine: Any = None
+        self._lora: Any = None
+        self._adapters = 0
         self._under_way: dict[int, _Scoring] = {}
         self._tickets = 0
 
     def prepare(self) -> None:
         super().prepare()
+        # With adapters vLLM 0.29 takes a prompt's rows for those that are drawn, and fails (seen on the CPU).
+        self.can_score = not self._largest_rank()
         limit = self._order.engine.max_model_len
         if limit is not None:
             self.context_window = min(limit, self.context_window or limit)
@@ -76,7 +85,7 @@ class VllmEngine(LocalModel):
         self._vllm, self._final = vllm, RequestOutputKind.FINAL_ONLY
         spec = self._order.engine
         wanted: dict[str, Any] = {
-            "model": str(self.folder),
+            "model": str(self.weights),
             "dtype": self.dtype,
             "max_model_len": spec.max_model_len,
             "tensor_parallel_size": spec.tensor_parallel,
@@ -84,6 +93,9 @@ class VllmEngine(LocalModel):
             "enforce_eager": not self._gpu,
             "disable_log_stats": True,
         }
+        rank = self._largest_rank()
+        if rank:
+            wanted |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         memory = spec.memory or (None if self._gpu else CPU_MEMORY)
         if memory is not None:
             wanted["gpu_memory_utilization"] = memory
@@ -95,7 +107,35 @@ class VllmEngine(LocalModel):
                 f"vLLM does not start: {reason} Next: read the worker's log above this line; with too little "
                 "memory lower `engine.max_model_len` or set `engine.memory`."
             ) from exc
-        log.info("%s loaded in %s, %d requests at once", self.folder.name, self.dtype, self._at_once)
+        log.info("%s loaded in %s, %d requests at once", self.weights.name, self.dtype, self._at_once)
+        self._wear()
+
+    def take_over(self, other: Engine) -> bool:
+        if not isinstance(other, VllmEngine) or other._engine is None:
+            return False
+        if (other.weights, other.dtype) != (self.weights, self.dtype):
+            return False
+        self._vllm, self._final, self._engine, other._engine = other._vllm, other._final, other._engine, None
+        self._adapters = other._adapters
+        self._wear()
+        return True
+
+    def _wear(self) -> None:
+        """Requests name their adapter; vLLM takes it in with the first of them."""
+        self._lora = None
+        if self.adapter is not None:
+            from vllm.lora.request import LoRARequest
+
+            self._adapters += 1
+            self._lora = LoRARequest(self.adapter.name, self._adapters, str(self.adapter))
+
+    def _largest_rank(self) -> int:
+        """Of the adapters to come, as vLLM has room for it; 0: there are none."""
+        places = [self.adapter] if self.adapter else []
+        if self._order.sweep:
+            places += sorted(Path(self._order.sweep.folder).iterdir())
+        ranks = [adapters.rank_of(place) for place in places if adapters.is_adapter(place)]
+        return next((size for size in LORA_RANKS if size >= max(ranks)), max(ranks)) if ranks else 0
 
     def expect(self, texts: Sequence[str]) -> None:
         """vLLM finds by itself what prompts share."""
@@ -144,7 +184,7 @@ class VllmEngine(LocalModel):
 
     def _add(self, name: str, ids: list[int], params: Any) -> None:
         try:
-            self._engine.add_request(name, {"prompt_token_ids": ids}, params)
+            self._engine.add_request(name, {"prompt_token_ids": ids}, params, lora_request=self._lora)
         except ValueError:
             raise
         except Exception as exc:

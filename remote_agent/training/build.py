@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from remote_agent.engines.transformers import TransformersEngine
 from remote_agent.train_protocol import LoraSpec, TrainSpec
 from remote_agent.training import trainers
+from remote_agent.training.actor import Actor
 from remote_agent.training.watch import Watch
 
 
@@ -26,12 +27,14 @@ class Build:
         run: Path,
         data: Dataset,
         functions: list[Any],
+        actor: Actor | None = None,
     ) -> None:
         self._train = train
         self._engine = engine
         self._run = run
         self._data = data
         self._functions = functions
+        self._actor = actor
         self._dtype: torch.dtype = getattr(torch, engine.dtype)
         self.model: Any = self._load()
 
@@ -50,6 +53,8 @@ class Build:
     def trainer(self, watch: Watch, save: trainers.Save) -> Any:
         """A trainer over a fresh copy of the model, or the first one's."""
         model, self.model = self.model if self.model is not None else self._load(), None
+        if self._actor is not None:
+            self._actor.follow(model)
         cpu = not torch.cuda.is_available()
         common = {"model": model, "processing_class": self._engine.tokenizer, "callbacks": [watch]}
         folder = self._run / "trainer"

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +25,8 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     patience: int = Field(default=3, ge=1)
-    """Logged steps in a row that a rule must be broken for."""
+    """Logged steps in a row that a rule must be broken for. A step without its figure does not count: over
+    several passes of the same answers only the first has a reward."""
     not_finite: bool = True
     """NaN or infinity in any figure; fires at once."""
     ratio: float | None = Field(default=3.0, gt=0)
@@ -66,7 +68,6 @@ class _History:
 
     first: dict[str, list[float]] = field(default_factory=dict)
     recent: dict[str, deque[float]] = field(default_factory=dict)
-    without_signal: int = 0
     smooth_reward: float | None = None
     best_reward: float = -math.inf
 
@@ -77,9 +78,6 @@ class _History:
                 if len(start) < FIRST:
                     start.append(value)
                 self.recent.setdefault(name, deque(maxlen=RECENT)).append(value)
-        share = figures.get("no_signal")
-        if share is not None:
-            self.without_signal = self.without_signal + 1 if share >= 1 else 0
         reward = figures.get("reward")
         if reward is not None and math.isfinite(reward):
             before = self.smooth_reward
@@ -102,100 +100,132 @@ FIRST = 5
 """Logged steps that make the starting level of a figure."""
 RECENT = 50
 
-Rule = Callable[[Limits, Figures, _History], str | None]
+
+class Level(NamedTuple):
+    """How one rule stands at one step: what it looks at, and where it is broken."""
+
+    value: float
+    broken: bool
+    message: str
+    """What is said of it where it is broken."""
+    low: float = -math.inf
+    high: float = math.inf
+    """The value may lie between these."""
 
 
-def _ratio(limits: Limits, figures: Figures, _past: _History) -> str | None:
+Rule = Callable[[Limits, Figures, _History], Level | None]
+"""None: it is switched off, or the method or the first few steps give it nothing to look at."""
+
+
+def _ratio(limits: Limits, figures: Figures, _past: _History) -> Level | None:
     # Schulman et al. 2017, "Proximal Policy Optimization": the clipped objective gives no reason to leave
     # 1 ± ε; a mean far outside says that the policy is no longer the one that the answers came from.
     ratio = figures.get("ratio")
-    if limits.ratio is None or ratio is None or abs(ratio - 1) <= limits.ratio * limits.epsilon:
+    if limits.ratio is None or ratio is None:
         return None
     band = limits.ratio * limits.epsilon
-    return f"the mean probability ratio is {ratio:.3g}, outside of {1 - band:.2g} … {1 + band:.2g}"
+    message = f"the mean probability ratio is {ratio:.3g}, outside of {1 - band:.2g} … {1 + band:.2g}"
+    return Level(ratio, abs(ratio - 1) > band, message, 1 - band, 1 + band)
 
 
-def _kl(limits: Limits, figures: Figures, _past: _History) -> str | None:
+def _kl(limits: Limits, figures: Figures, _past: _History) -> Level | None:
     # Gao, Schulman, Hilton 2022, "Scaling Laws for Reward Model Overoptimization": the true reward falls
     # again as the policy moves away from where it began.
     kl = figures.get("kl")
-    if limits.kl is None or kl is None or kl <= limits.kl:
+    if limits.kl is None or kl is None:
         return None
-    return f"the KL divergence from the reference is {kl:.3g}, above {limits.kl:g}"
+    message = f"the KL divergence from the reference is {kl:.3g}, above {limits.kl:g}"
+    return Level(kl, kl > limits.kl, message, high=limits.kl)
 
 
-def _entropy(limits: Limits, figures: Figures, past: _History) -> str | None:
+def _entropy(limits: Limits, figures: Figures, past: _History) -> Level | None:
     # Yu et al. 2025, "DAPO": entropy that falls to nothing ends exploration; all answers become one.
     entropy, start = figures.get("entropy"), past.start("entropy")
     if limits.entropy is None or entropy is None or start is None or "ratio" not in figures:
         return None  # supervised training makes the model surer, which is its aim
-    if entropy >= limits.entropy * start:
-        return None
-    return f"the entropy is {entropy:.3g}, below {limits.entropy:.0%} of the {start:.3g} that it began with"
+    low = limits.entropy * start
+    message = (
+        f"the entropy is {entropy:.3g}, below {limits.entropy:.0%} of the {start:.3g} that it began with"
+    )
+    return Level(entropy, entropy < low, message, low)
 
 
-def _reward(limits: Limits, figures: Figures, past: _History) -> str | None:
+def _reward(limits: Limits, figures: Figures, past: _History) -> Level | None:
     smooth, values = past.smooth_reward, past.first.get("reward", [])
     if limits.reward is None or "reward" not in figures or smooth is None or len(values) < FIRST:
         return None
-    mean = sum(values) / len(values)
+    mean, best = sum(values) / len(values), past.best_reward
     spread = max(math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)), 0.05 * abs(mean), 1e-6)
-    if smooth >= past.best_reward - limits.reward * spread or smooth >= mean:
-        return None
-    return (
-        f"the smoothed reward is {smooth:.3g}; it began at {mean:.3g} and was {past.best_reward:.3g} at best"
-    )
+    low = min(best - limits.reward * spread, mean)
+    message = f"the smoothed reward is {smooth:.3g}; it began at {mean:.3g} and was {best:.3g} at best"
+    return Level(smooth, smooth < low, message, low)
 
 
-def _grad_norm(limits: Limits, figures: Figures, past: _History) -> str | None:
+def _grad_norm(limits: Limits, figures: Figures, past: _History) -> Level | None:
     # Chowdhery et al. 2022, "PaLM": spikes came with gradients far above the usual; going back before one
     # and on past it cured them.
     norm, usual = figures.get("grad_norm"), past.usual("grad_norm")
-    if (
-        limits.grad_norm is None
-        or norm is None
-        or usual is None
-        or norm <= limits.grad_norm * max(usual, 1e-8)
-    ):
+    if limits.grad_norm is None or norm is None or usual is None:
         return None
-    return f"the gradient norm is {norm:.3g}, {norm / max(usual, 1e-8):.0f} times its usual {usual:.3g}"
+    usual_or_some = max(usual, 1e-8)
+    high = limits.grad_norm * usual_or_some
+    message = f"the gradient norm is {norm:.3g}, {norm / usual_or_some:.0f} times its usual {usual:.3g}"
+    return Level(norm, norm > high, message, high=high)
 
 
-def _repetition(limits: Limits, figures: Figures, _past: _History) -> str | None:
+def _repetition(limits: Limits, figures: Figures, _past: _History) -> Level | None:
     # Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
     share = figures.get("repetition")
-    if limits.repetition is None or share is None or share <= limits.repetition:
+    if limits.repetition is None or share is None:
         return None
-    return f"{share:.0%} of the answers' tokens only repeat what stands before them"
+    message = f"{share:.0%} of the answers' tokens only repeat what stands before them"
+    return Level(share, share > limits.repetition, message, high=limits.repetition)
 
 
-def _length(limits: Limits, figures: Figures, past: _History) -> str | None:
+def _length(limits: Limits, figures: Figures, past: _History) -> Level | None:
     # Singhal et al. 2023, "A Long Way to Go": reward is often gained by length alone.
     cut, length, start = figures.get("clipped"), figures.get("length"), past.start("length")
     if limits.length is None or cut is None or length is None or start is None:
         return None
-    if cut <= limits.length or length < 2 * start:
-        return None
-    return f"{cut:.0%} of the answers are cut off; their length went from {start:.0f} to {length:.0f} tokens"
+    message = (
+        f"{cut:.0%} of the answers are cut off; their length went from {start:.0f} to {length:.0f} tokens"
+    )
+    high = limits.length if length >= 2 * start else math.inf
+    return Level(cut, cut > high, message, high=high)
 
 
-def _logprob(limits: Limits, figures: Figures, past: _History) -> str | None:
+def _logprob(limits: Limits, figures: Figures, past: _History) -> Level | None:
     logprob, start = figures.get("logprob"), past.start("logprob")
-    if limits.logprob is None or logprob is None or start is None or logprob >= start - limits.logprob:
+    if limits.logprob is None or logprob is None or start is None:
         return None
-    return f"the answers' log-probability a token fell from {start:.3g} to {logprob:.3g}"
+    low = start - limits.logprob
+    message = f"the answers' log-probability a token fell from {start:.3g} to {logprob:.3g}"
+    return Level(logprob, logprob < low, message, low)
 
 
-def _loss(limits: Limits, figures: Figures, past: _History) -> str | None:
-    if limits.loss is None or "reward" in figures:
+def _loss(limits: Limits, figures: Figures, past: _History) -> Level | None:
+    if limits.loss is None or "ratio" in figures:  # reinforcement learning's loss says nothing
         return None
     loss, usual = figures.get("loss"), past.usual("loss")
-    if loss is None or usual is None or usual <= 0 or loss <= limits.loss * usual:
+    if loss is None or usual is None or usual <= 0:
         return None
-    return f"the loss is {loss:.3g}, {loss / usual:.1f} times its usual {usual:.3g}"
+    high = limits.loss * usual
+    message = f"the loss is {loss:.3g}, {loss / usual:.1f} times its usual {usual:.3g}"
+    return Level(loss, loss > high, message, high=high)
+
+
+def _no_signal(limits: Limits, figures: Figures, _past: _History) -> Level | None:
+    # A group's advantages are its rewards against their mean (Shao et al. 2024): equal rewards teach
+    # nothing. TRL logs the share of such groups and goes on.
+    share = figures.get("no_signal")
+    if limits.no_signal is None or share is None:
+        return None
+    message = f"for {limits.no_signal} steps all answers to a prompt were worth the same: nothing is learned"
+    return Level(share, share >= 1, message, high=1.0)
 
 
 RULES: dict[str, Rule] = {
+    "no_signal": _no_signal,
     "ratio": _ratio,
     "kl": _kl,
     "entropy": _entropy,
@@ -215,34 +245,41 @@ class Guard:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
+        self.levels: dict[str, Level] = {}
+        """How the rules that could be looked at stood at the last step."""
+        self.broken: dict[str, int] = {}
+        """For how many steps in a row, of those that it could look at, each rule has been broken."""
         self._past = _History()
-        self._broken: dict[str, int] = {}
+        self._pardoned = -1
+
+    def pardon(self, until: int) -> None:
+        """Find only figures that are not finite up to that step; what is still broken then is found."""
+        self._pardoned = max(self._pardoned, until)
 
     def see(self, step: int, figures: Figures) -> list[Finding]:
         """Findings of this step. Steps that were seen before a resume are fed again, in order."""
         found = self._not_finite(step, figures)
-        found += self._no_signal(step, figures)
-        for name, rule in RULES.items():
-            message = rule(self._limits, figures, self._past)
-            self._broken[name] = self._broken.get(name, 0) + 1 if message else 0
-            if message and self._broken[name] == self._limits.patience:
-                found.append(Finding(name, step, message))
+        pardoned = step <= self._pardoned
+        looked = {name: rule(self.limits, figures, self._past) for name, rule in RULES.items()}
+        self.levels = {name: level for name, level in looked.items() if level}
+        for name, level in looked.items():
+            count = self.broken.get(name, 0)
+            if level:  # where a step has nothing to look at, such as a later pass over answers, it counts on
+                count = count + 1 if level.broken else 0
+            self.broken[name] = min(count, self.patience(name) - 1) if pardoned else count
+            if level and self.broken[name] == self.patience(name):
+                found.append(Finding(name, step, level.message))
         self._past.add(figures)
         return found
 
-    def _no_signal(self, step: int, figures: Figures) -> list[Finding]:
-        # A group's advantages are its rewards against their mean (Shao et al. 2024): equal rewards teach
-        # nothing. TRL logs the share of such groups and goes on.
-        limit = self._limits.no_signal
-        if limit is None or figures.get("no_signal", 0.0) < 1 or self._past.without_signal != limit - 1:
-            return []
-        message = f"for {limit} steps all answers to a prompt were worth the same: nothing is learned"
-        return [Finding("no_signal", step, message)]
+    def patience(self, rule: str) -> int:
+        """Steps in a row that a rule must be broken for."""
+        return self.limits.no_signal or 1 if rule == "no_signal" else self.limits.patience
 
     def _not_finite(self, step: int, figures: Figures) -> list[Finding]:
         names = [name for name, value in figures.items() if not math.isfinite(value)]
-        if not names or not self._limits.not_finite:
+        if not names or not self.limits.not_finite:
             return []
         return [Finding("not_finite", step, f"{', '.join(names)}: not a finite number")]
 

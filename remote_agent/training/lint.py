@@ -49,10 +49,17 @@ def _rl_objections(train: TrainSpec) -> Iterator[str]:
             f"generations is {train.generations}: the mean of so small a group is a poor baseline. "
             "8 or more are usual (Shao et al. 2024, DeepSeekMath)."
         )
-    if train.method == "ppo" and train.kl == 0 and any(r.by != "task" for r in train.rewards):
+    own = any(reward.by != "task" for reward in train.rewards)
+    if own and train.kl == 0:
         yield (
-            "ppo with a reward of your own and no KL penalty: where the reward comes from the actor itself "
-            "or from a model, it is gamed sooner or later. Set kl, such as 0.05."
+            "a reward of your own or a model's, and no KL penalty: where it comes from the actor itself or "
+            "from a model, it is gamed sooner or later. Set kl, such as 0.05."
+        )
+    if own and train.passes > 1:
+        yield (
+            f"{train.passes} passes over answers with a reward of your own or a model's: where it comes from "
+            "the actor itself, each pass moves it too, and the ratio has run away in such trainings. One "
+            "pass (grpo) is safer; keep the guard's rules ratio and kl on."
         )
     if train.method == "pg" and train.passes > 1:
         yield "policy gradient without clipping over several passes: nothing holds the ratio near 1."

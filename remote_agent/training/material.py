@@ -17,9 +17,10 @@ from remote_agent.registry import TASKS, load
 from remote_agent.tasks.base import Task
 from remote_agent.train_protocol import TrainSpec
 from remote_agent.training import rewards
+from remote_agent.training.actor import Actor
 from remote_agent.training.build import Build
 from remote_agent.training.masking import Masked, mask_chat
-from remote_agent.training.rows import Rows, read_rows
+from remote_agent.training.rows import Row, Rows, read_rows
 
 
 @dataclass
@@ -40,10 +41,11 @@ class Material:
             data = Dataset.from_list([{"input_ids": m.ids, "labels": m.labels} for m in self.masked])
             return Build(self.train, self.engine, self.run, data, [])
         data = Dataset.from_list(self._prompts())
-        functions: list[Any] = list(
-            rewards.build(self.train.rewards, self.task, self.order.task, self._workdir)
-        )
-        return Build(self.train, self.engine, self.run, data, functions)
+        actor = Actor(self.engine)
+        fields = {row.name: row.fields for row in self.rows.rows}
+        source = rewards.Source(self.task, self.order.task, self._workdir, actor, fields)
+        functions: list[Any] = list(rewards.build(self.train.rewards, source))
+        return Build(self.train, self.engine, self.run, data, functions, actor)
 
     @property
     def _workdir(self) -> Path:
@@ -56,11 +58,20 @@ class Material:
         return [
             {
                 "prompt": row.prompt,
-                "gold": rewards.gold_of(row, self.task, self.order.task) if graded else "",
+                "gold": self._gold(row, graded),
                 "row": row.name,
             }
             for row in self.rows.rows
         ]
+
+    def _gold(self, row: Row, needed: bool) -> str:
+        """The right answer; empty where there is none and no grader asks for it. Raises RewardError."""
+        try:
+            return rewards.gold_of(row, self.task, self.order.task)
+        except rewards.RewardError:
+            if needed:
+                raise
+            return ""
 
 
 def prepare(run: Path, order: Order) -> Material:

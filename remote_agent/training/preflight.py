@@ -5,14 +5,18 @@ evaluation speak of the same thing. Each failure names the row and the reason.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
+
+import torch
 
 from remote_agent import preflight
 from remote_agent.checkpoint_contract import Contract, text_sha
 from remote_agent.preflight import tokens
+from remote_agent.preflight.formats import unless_forced
 from remote_agent.protocol import Check, TaskSpec
 from remote_agent.tasks import contract
-from remote_agent.tasks.base import Sample, Task
+from remote_agent.tasks.base import Sample, Task, template_of
 from remote_agent.train_protocol import Seen, TrainSpec
 from remote_agent.training.masking import Masked, MaskError, ends_turn, has_marks, mask_chat
 from remote_agent.training.rows import Row, Rows
@@ -23,6 +27,19 @@ ANSWERS = 50
 """Answers that a contract holds."""
 NAMED = 3
 """Rows that one message names at most."""
+
+
+def hardware(train: TrainSpec) -> Iterator[Check]:
+    """What some settings need beside the usual: a CUDA GPU, and a package."""
+    wanted = [("lora.quantise: 4bit", "bitsandbytes")] if train.lora and train.lora.quantise == "4bit" else []
+    if train.vllm and train.method != "sft":
+        wanted.append(("vllm: true", "vllm"))
+    for setting, package in wanted:
+        missing = [] if torch.cuda.is_available() else ["a CUDA GPU"]
+        missing += [] if find_spec(package) else [f"the package {package} (`setup.requirements`)"]
+        if missing:
+            message = f"`{setting}` needs {' and '.join(missing)}, which this instance lacks."
+            yield Check(name="settings", status="fail", message=message)
 
 
 def masked_rows(
@@ -98,6 +115,58 @@ def _mask_checks(
                 message=f"{open_ended[0]} and {len(open_ended) - 1} more: the last token that counts does "
                 "not end a turn, so the model may not learn to stop",
             )
+
+
+def lengths(masked: Sequence[Masked], rows: Rows, window: int | None, answer_limit: int) -> Iterator[Check]:
+    """Rows that the model cannot read to their end, and answers that the evaluation would cut off.
+
+    window: tokens that the model reads; answer_limit: tokens that the evaluation lets an answer have.
+    """
+    longest = max(range(len(masked)), key=lambda i: len(masked[i].ids), default=None)
+    if longest is None:
+        return
+    size = len(masked[longest].ids)
+    if window is not None and size > window:
+        name = rows.rows[longest].name
+        message = f"{name}: {size} tokens, and the model reads {window}: its end would be lost"
+        yield Check(name="rows", status="fail", message=f"{message}. Mend this row, or leave it out.")
+    cut = sum(_last_turn(m) > answer_limit for m in masked)
+    if cut:
+        message = f"{cut} of {len(masked)} answers are longer than the {answer_limit} tokens of "
+        fix = "generate.max_tokens: the evaluation would cut off what was learned. Raise it."
+        yield Check(name="answer length", status="warn", message=message + fix)
+
+
+def _last_turn(masked: Masked) -> int:
+    """Tokens of the last answer, its end included."""
+    counted = len(masked.counts)
+    while counted and not masked.counts[counted - 1]:
+        counted -= 1
+    start = counted
+    while start and masked.counts[start - 1]:
+        start -= 1
+    return counted - start
+
+
+def same_prompt(task: Task, spec: TaskSpec, rows: Rows, force: bool) -> Check:
+    """What is trained goes through the chat template, with a system prompt or without; the evaluation must
+    ask like that too."""
+    name = "prompt"
+    if template_of(task, spec) == "none":
+        message = "the rows are trained through the chat template, and the evaluation asks in plain text"
+        found = Check(name=name, status="fail", message=f"{message}. Set `task.template: chat`, or force it.")
+        return unless_forced(found, force)
+    # Rows of a question are asked with the task's own words, its system prompt included.
+    systems = {_system(row) for row in rows.rows if row.fields.keys() & {"messages", "prompt"}}
+    if systems - {spec.system}:
+        trained = "several ones" if len(systems) > 1 else repr(next(iter(systems)))
+        message = f"the rows' system prompt is {trained}, the evaluation's {spec.system!r}"
+        return Check(name=name, status="warn", message=f"{message}: answers may differ by that alone.")
+    return Check(name=name, status="ok", message="the rows and the evaluation are asked alike")
+
+
+def _system(row: Row) -> str | None:
+    return next((turn["content"] for turn in row.chat if turn["role"] == "system"), None)
 
 
 def markers(tokenizer: Any, rows: Rows) -> Check:

@@ -7,7 +7,8 @@ numbers out. A reward that is no finite number, or the wrong count of them, is a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,34 @@ class RewardError(Exception):
     """A reward cannot be computed; the message names its source."""
 
 
-def build(specs: Sequence[RewardSpec], task: Task, spec: TaskSpec, folder: Path) -> list[Reward | str]:
-    """One for each of `specs`, in order; a string is a model that TRL loads itself.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What rewards are made of."""
 
-    folder: the session's folder, which modules are relative to. Raises RewardError.
-    """
-    return [_one(reward, task, spec, folder) for reward in specs]
+    task: Task
+    spec: TaskSpec
+    folder: Path
+    """The session's folder, which modules are relative to."""
+    actor: Any = None
+    """The model that is trained, for functions that ask it (`actor.Actor`)."""
+    fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Row → its fields as they stand in the file."""
 
 
-def _one(reward: RewardSpec, task: Task, spec: TaskSpec, folder: Path) -> Reward | str:
+def build(specs: Sequence[RewardSpec], source: Source) -> list[Reward | str]:
+    """One for each of `specs`, in order; a string is a model that TRL loads itself. Raises RewardError."""
+    return [_one(reward, source) for reward in specs]
+
+
+def _one(reward: RewardSpec, source: Source) -> Reward | str:
     if reward.by == "model":
         assert reward.model is not None
-        local = folder / reward.model
+        local = source.folder / reward.model
         return str(local) if local.is_dir() else reward.model
     if reward.by == "module":
-        return _checked(_from_module(reward, folder), f"{reward.module}: {reward.function}")
-    return task_reward(task, spec)
+        function = _from_module(reward, source.folder)
+        return _checked(function, f"{reward.module}: {reward.function}", source)
+    return task_reward(source.task, source.spec)
 
 
 def task_reward(task: Task, spec: TaskSpec) -> Reward:
@@ -84,16 +97,18 @@ def _from_module(reward: RewardSpec, folder: Path) -> Callable[..., Any]:
         raise RewardError(str(exc)) from exc
 
 
-def _checked(function: Callable[..., Any], source: str) -> Reward:
-    def own_reward(prompts: list[Any], completions: list[Any], **fields: Any) -> list[float]:
+def _checked(function: Callable[..., Any], name: str, source: Source) -> Reward:
+    def own_reward(prompts: list[Any], completions: list[Any], row: list[str], **more: Any) -> list[float]:
+        fields = [source.fields.get(each, {}) for each in row]
+        given = {"prompts": prompts, "completions": completions, "row": row, "fields": fields}
         try:
-            values = [float(value) for value in function(prompts=prompts, completions=completions, **fields)]
+            values = [float(value) for value in function(**given, actor=source.actor, **more)]
         except Exception as exc:
-            raise RewardError(f"{source}: {type(exc).__name__}: {exc}") from exc
+            raise RewardError(f"{name}: {type(exc).__name__}: {exc}") from exc
         if len(values) != len(completions):
-            raise RewardError(f"{source} returned {len(values)} numbers for {len(completions)} answers")
+            raise RewardError(f"{name} returned {len(values)} numbers for {len(completions)} answers")
         if not all(map(math.isfinite, values)):
-            raise RewardError(f"{source} returned a value that is not a finite number")
+            raise RewardError(f"{name} returned a value that is not a finite number")
         return values
 
     return own_reward

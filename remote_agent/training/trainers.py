@@ -179,9 +179,9 @@ def _common(train: TrainSpec, folder: Path, cpu: bool, dtype: torch.dtype) -> di
         # A loss that is NaN is to be seen, not replaced by the mean of those before it.
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
-        "save_steps": train.save_every,
+        "save_steps": train.checkpoint_every,
         "eval_strategy": "no",
-        "report_to": list(train.mirrors) or "none",
+        "report_to": "none",  # mirrors are fed from what the journal holds
         "disable_tqdm": True,
         "use_cpu": cpu,
         "bf16": not cpu and dtype is torch.bfloat16,

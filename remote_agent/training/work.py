@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from remote_agent import checkpoint_contract, history, preflight
+from remote_agent import checkpoint_contract, history, models, preflight
+from remote_agent.checkpoint_contract import Contract
 from remote_agent.engines.base import EngineError
 from remote_agent.engines.transformers import TransformersEngine
 from remote_agent.evaluation import PatientWriter
@@ -30,6 +31,7 @@ from remote_agent.training.evaluating import Evaluator
 from remote_agent.training.lint import lint
 from remote_agent.training.masking import Masked
 from remote_agent.training.material import Material
+from remote_agent.training.mirrors import MirroringWriter, mirrors
 from remote_agent.training.rewards import RewardError
 from remote_agent.training.rows import Rows, read_rows
 from remote_agent.training.steps import Steps
@@ -55,17 +57,33 @@ class Training:
 
     def work(self) -> None:
         """From the preflight to the last step. Raises Hopeless, Halted, or what should end this process."""
+        if not self._train.mirrors:
+            self._work()
+            return
+        settings = self._train.model_dump(mode="json", exclude_defaults=True)
+        targets = mirrors(list(self._train.mirrors), self._run, self._order.run, settings)
+        self._writer = mirroring = MirroringWriter(self._writer, targets)
+        try:
+            self._work()
+        finally:
+            mirroring.close()
+
+    def _work(self) -> None:
         self._findings.phase("preflight", "machine and data")
         tried = history.has_passed(self._past, "packages")
         machine = preflight.machine(self._order, self._run, tried=tried)
-        self._findings.check([*machine, preflight.packages("training")])
+        needs = rows_preflight.hardware(self._train)
+        self._findings.check([*machine, preflight.packages("training"), *needs])
         loaded = self._or_refused("data", lambda: self._task.load(self._order.task))
         rows = self._or_refused("rows", lambda: read_rows(self._train.data, self._task, self._order.task))
         self._findings.phase("model", f"looking for {self._order.model}")
         self._or_refused("model", self._engine.prepare)
+        if self._engine.adapter is not None:
+            message = f"{self._engine.folder} is an adapter; a training begins with whole weights."
+            self._findings.fail("model", f"{message} Next: take the export `merged`, or its base model.")
         self._findings.phase("preflight", "rows")
         masked = self._check_rows(rows, loaded)
-        contract = rows_preflight.contract_of(self._engine.tokenizer, rows, self._task, self._order.task)
+        contract = self._contract(rows)
         plan_sha = self._plan_sha(rows, loaded)
         self._refuse_another_plan(plan_sha)
         self._findings.phase("model", "loading the weights")
@@ -92,6 +110,10 @@ class Training:
         if train.method == "sft":
             masked, found = rows_preflight.supervised(tokenizer, rows, train, self._end_ids())
             checks += found
+            checks += rows_preflight.lengths(
+                masked, rows, self._engine.context_window, order.generate.max_tokens
+            )
+        checks.append(rows_preflight.same_prompt(self._task, order.task, rows, order.force))
         checks.append(rows_preflight.markers(tokenizer, rows))
         checks += rows_preflight.format_contract(
             self._task, order.task, loaded.samples, rows.answers, order.force
@@ -100,6 +122,16 @@ class Training:
             self._writer.write(*rows_preflight.shown(tokenizer, rows, masked))
         self._findings.check(checks)
         return masked
+
+    def _contract(self, rows: Rows) -> Contract:
+        """What each checkpoint says of itself."""
+        found = rows_preflight.contract_of(self._engine.tokenizer, rows, self._task, self._order.task)
+        base = {
+            "base": self._order.model,
+            "base_revision": self._order.revision,
+            "base_sha": models.fingerprint(self._engine.weights),
+        }
+        return found.model_copy(update=base)
 
     def _end_ids(self) -> list[int]:
         """Tokens at which the model stops, by its generation settings."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from remote_agent import checkpoints
 from remote_agent.checkpoints import begin, discard, folder, keep, newest_good, publish, verify, whole
-from remote_agent.manifest import EXPORT, BadCheckpoint, Checkpoint, File, encode, parse, to_value, wanted
+from remote_agent.manifest import BadCheckpoint, Checkpoint, File, encode, parse, to_value, wanted
 
 
 def make(run: Path, step: int, score: float | None = None, content: bytes = b"weights") -> Checkpoint:
@@ -272,5 +272,5 @@ def test_an_exported_model_is_kept_and_takes_no_checkpoints_place() -> None:
     def made(name: str, step: int) -> Checkpoint:
         return Checkpoint(name, step, float(step), None, ())
 
-    found = [made("step-1", 1), made("step-2", 2), made(EXPORT, 2)]
-    assert [c.name for c in wanted(found, 1, best=True)] == ["step-2", EXPORT]
+    found = [made("step-1", 1), made("step-2", 2), made("merged", 2), made("adapter", 2)]
+    assert [c.name for c in wanted(found, 1, best=True)] == ["step-2", "adapter", "merged"]

@@ -29,7 +29,7 @@ def put_data(folder: Path) -> None:
     (folder / "gsm8k").mkdir()
     text = "".join(json.dumps({"question": q, "answer": a}) + "\n" for q, a in ROWS)
     (folder / "gsm8k" / "test.jsonl").write_text(text)
-    for shipped in (*EXAMPLES.glob("*.jsonl"), *EXAMPLES.glob("*.csv")):
+    for shipped in (*EXAMPLES.glob("*.jsonl"), *EXAMPLES.glob("*.csv"), *EXAMPLES.glob("*.py")):
         shutil.copy(shipped, folder)
 
 

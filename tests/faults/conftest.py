@@ -9,6 +9,9 @@ import pytest
 
 pytest.register_assert_rewrite("tests.faults.world")
 
+from tests.training.conftest import rows_file as rows_file  # noqa: E402
+from tests.training.conftest import tiny_model as tiny_model  # noqa: E402
+
 from .world import World  # noqa: E402 (its assertions are to be explained too)
 
 

@@ -1,4 +1,4 @@
-"""The small chat model, loaded once."""
+"""The small chat model, loaded once, and a tiny one that is trained in its place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.agent.tokenizers_made import byte_level, saved
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +27,14 @@ def tokenizer(small_model: str) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with the small model's tokenizer and hardly any weights: steps take milliseconds."""
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with hardly any weights and a token for each byte: steps take milliseconds, which the
+    small model's 49,152 tokens alone would make tenths of a second."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("tiny-model")
-    tokenizer = AutoTokenizer.from_pretrained(small_model)
+    tokenizer = byte_level()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -40,15 +43,14 @@ def tiny_model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=1024,
-        bos_token_id=tokenizer.bos_token_id,
+        bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return saved(tokenizer, folder)
 
 
 @pytest.fixture(scope="session")

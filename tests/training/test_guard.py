@@ -138,3 +138,42 @@ def test_loops_are_repetition_and_prose_is_not() -> None:
 @given(st.lists(st.integers(0, 5), max_size=200))
 def test_repetition_is_a_share(tokens: list[int]) -> None:
     assert 0 <= repetition(tokens) <= 1
+
+
+def test_what_is_still_broken_after_a_pardon_is_found_then() -> None:
+    guard = Guard(Limits(patience=2, kl=1.0))
+    guard.pardon(6)
+    found = {step: guard.see(step, {"kl": 5.0}) for step in range(1, 12)}
+    assert [step for step, findings in found.items() if findings] == [7]
+    assert guard.levels["kl"].high == 1.0
+    assert guard.levels["kl"].broken
+    assert guard.broken["kl"] == 6
+    assert guard.see(12, {"kl": float("nan")})[0].rule == "not_finite"
+
+
+def passes(steps: list[dict[str, float]], each: int = 4) -> list[dict[str, float]]:
+    """As several passes over the same answers are logged: only the first of them has what the answers were."""
+    of_answers = ("reward", "length", "clipped", "no_signal")
+    return [
+        {name: value for name, value in step.items() if pass_ == 0 or name not in of_answers}
+        for step in steps
+        for pass_ in range(each)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "figures"),
+    [("reward", {"reward": -3.0}), ("length", {"length": 400.0, "clipped": 1.0})],
+)
+def test_over_several_passes_the_steps_with_a_figure_count(rule: str, figures: dict[str, float]) -> None:
+    steps = healthy(60) + [{**step, **figures} for step in healthy(10, seed=1)]
+    found = fired(passes(steps))
+    assert set(found) == {rule}
+    assert 4 * 62 <= found[rule] <= 4 * 68
+    quiet = [{"reward": 0.0, "ratio": 1.0, "no_signal": 1.0}] * 30
+    assert fired(passes(quiet)) == {"no_signal": 4 * 19}
+
+
+def test_a_loss_of_reinforcement_learning_is_no_supervised_one() -> None:
+    losses = [0.01] * 50 + [0.5] * 10  # a later pass has a ratio and no reward
+    assert fired([{"loss": loss, "ratio": 1.0} for loss in losses]) == {}
