@@ -1,7 +1,7 @@
 """A run's answers as columns: what comparing, best of N and reports need of a million results, and no more.
 
-A result is decoded into `Slim`, which skips the long texts, and then into arrays; samples are numbered by an
-index that several runs share, so that pairing two runs is walking two arrays. No files are read here.
+They are made of frames, which hold no long texts; samples are numbered by an index that several runs share,
+so that pairing two runs is walking two arrays. No files are read here.
 """
 
 from __future__ import annotations
@@ -9,38 +9,13 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from itertools import count
-from math import nan
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple
-
-import msgspec
+from itertools import compress, count
+from math import isnan, nan
+from typing import Any
 
 from gpusess.analysis.intervals import wilson
 from gpusess.analysis.resampling import bootstrap_of
-
-
-class Slim(msgspec.Struct, gc=False):
-    """The short fields of a `result`, `failed` or `scored` record; see `remote_agent.protocol`."""
-
-    kind: str
-    ts: float
-    sample: str = ""
-    candidate: int = 0
-    category: str = ""
-    verdict: Literal["", "right", "wrong", "no_answer"] = ""
-    reason: Literal["", "parsed", "unparsed", "truncated", "empty"] = ""
-    extracted: str | None = None
-    rule: str | None = None
-    disagree: bool = False
-    gold: str = ""
-    prompt_sha: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    metrics: dict[str, float] | None = None
-    marks: tuple[str, ...] = ()
-    reranker: str = ""
-    score: float = 0.0
+from gpusess.analysis.result_frame import Frame, Kind
 
 
 class SampleIndex:
@@ -57,24 +32,6 @@ class SampleIndex:
         return list(self.numbers)
 
 
-_SAMPLE, _PROMPT, _GOLD = attrgetter("sample"), attrgetter("prompt_sha"), attrgetter("gold")
-_TOKENS_IN, _TOKENS_OUT, _METRICS = attrgetter("tokens_in"), attrgetter("tokens_out"), attrgetter("metrics")
-
-
-class Kind(NamedTuple):
-    """What results are counted by."""
-
-    verdict: str
-    reason: str
-    rule: str | None
-    category: str
-    disagree: bool
-    marks: tuple[str, ...]
-
-
-_KIND = attrgetter(*Kind._fields)
-
-
 class Answers:
     """One run's answers. Arrays go by the sample's number; a sample without an answer has `graded` 0."""
 
@@ -86,10 +43,10 @@ class Answers:
         """Answers with a verdict, by sample."""
         self.right = array("H")
         self.prompts = array("q")
-        """Hash of the first answer's prompt, by sample. It means something in this process only."""
+        """64 bits that tell the first answer's prompt from others, by sample."""
         self.golds = array("q")
-        """Hash of the right answer, by sample."""
-        self.kinds: Counter[tuple[Any, ...]] = Counter()
+        """The same of the right answer."""
+        self.kinds: Counter[Kind] = Counter()
         """How many results are of a `Kind`."""
         self.order = bytearray()
         """1 for right and 0 for not, result by result in their order."""
@@ -110,14 +67,14 @@ class Answers:
 
     def count_of(self, **wanted: object) -> int:
         """Results whose `Kind` has these values: `count_of(verdict="right")`."""
-        kinds = ((Kind(*kind), number) for kind, number in self.kinds.items())
-        return sum(n for kind, n in kinds if all(getattr(kind, k) == v for k, v in wanted.items()))
+        return sum(
+            n for kind, n in self.kinds.items() if all(getattr(kind, k) == v for k, v in wanted.items())
+        )
 
     def tally(self, field: str) -> dict[str, tuple[int, int]]:
         """(right, graded) for each value of a field of `Kind`."""
         found: dict[str, tuple[int, int]] = {}
-        for values, number in self.kinds.items():
-            kind = Kind(*values)
+        for kind, number in self.kinds.items():
             name = str(getattr(kind, field) or "")
             right, graded = found.get(name, (0, 0))
             found[name] = right + number * (kind.verdict == "right"), graded + number
@@ -126,7 +83,7 @@ class Answers:
     @property
     def marked(self) -> int:
         """Results with something uncertain about their reading."""
-        return sum(number for kind, number in self.kinds.items() if Kind(*kind).marks)
+        return sum(number for kind, number in self.kinds.items() if kind.marks)
 
     @property
     def total(self) -> int:
@@ -145,33 +102,51 @@ class Answers:
             return wilson(self.count_of(verdict="right"), self.total)
         return bootstrap_of([r / g for r, g in zip(self.right, self.graded, strict=True) if g])
 
-    def accept(self, records: Sequence[Slim]) -> None:
-        """Take `result`, `failed` and `scored` records in their order; others are left out."""
-        results = [r for r in records if r.verdict]  # only results have one
-        if len(results) < len(records):
-            for r in records:
-                if not r.verdict:
-                    self._no_result(r)
-        if not results:
-            return
-        if self.first is None:
-            self.first = results[0].ts
-        self.last = results[-1].ts
-        self.kinds.update(map(_KIND, results))
-        self.tokens_in += sum(map(_TOKENS_IN, results))
-        self.tokens_out += sum(map(_TOKENS_OUT, results))
-        rights = [r.verdict == "right" for r in results]
+    def take(self, frame: Frame) -> None:
+        """Take the next stretch of the run's results and scores."""
+        verdicts = [kind.verdict for kind in frame.kinds]
+        codes = frame.ints("kind")
+        failed = verdicts.index("failed") if "failed" in verdicts else None
+        kept = None if failed is None else [verdicts[code] != "failed" for code in codes]
+        self._count_kinds(frame, codes)
+        self.tokens_in += sum(_chosen(frame.ints("tokens_in"), kept))
+        self.tokens_out += sum(_chosen(frame.ints("tokens_out"), kept))
+        if times := _chosen(frame.floats("ts"), kept):
+            self.first = times[0] if self.first is None else self.first
+            self.last = times[-1]
+        is_right = bytes(verdict == "right" for verdict in verdicts)
+        rights = [is_right[code] for code in _chosen(codes, kept)]
         self.order.extend(rights)
-        ats = self._places(list(map(_SAMPLE, results)))
+        ats = self._places(_chosen(frame.texts("sample"), kept))
         if self.several:
-            for at, r, is_right in zip(ats, results, rights, strict=True):
-                self.candidates.setdefault(at, []).append((r.candidate, is_right, r.extracted))
-        for at, r in zip(ats, results, strict=True) if any(map(_METRICS, results)) else ():
-            self._take_metrics(at, r.metrics or {})
-        self._count(ats, results, rights)
+            rows = zip(
+                ats,
+                _chosen(frame.ints("candidate"), kept),
+                rights,
+                _chosen(frame.texts("extracted"), kept),
+                strict=True,
+            )
+            for at, candidate, right, extracted in rows:
+                self.candidates.setdefault(at, []).append((candidate, bool(right), extracted))
+        self._count(
+            ats, rights, _chosen(frame.ints("prompt_print"), kept), _chosen(frame.ints("gold_print"), kept)
+        )
+        for name in frame.metrics:
+            self._take_metric(name, ats, _chosen(frame.floats(f"metric {name}"), kept))
+        self._take_scores(frame)
+
+    def _count_kinds(self, frame: Frame, codes: array[int]) -> None:
+        for code, number in Counter(codes).items():
+            kind = frame.kinds[code]
+            if kind.verdict == "failed":
+                self.failed += number
+            else:
+                self.kinds[kind] += number
 
     def _places(self, names: list[str]) -> list[int]:
         """The samples' numbers, and room for them."""
+        if not names:
+            return []
         numbers = self.index.numbers
         try:
             ats = list(map(numbers.__getitem__, names))
@@ -184,33 +159,42 @@ class Answers:
             self._grow(most + 1)
         return ats
 
-    def _count(self, ats: list[int], results: Sequence[Slim], rights: Sequence[bool]) -> None:
-        """Hashes are those of this process: they are only compared within it."""
-        graded, right, prompts, golds = self.graded, self.right, self.prompts, self.golds
-        prompt_hashes, gold_hashes = map(hash, map(_PROMPT, results)), map(hash, map(_GOLD, results))
-        for at, is_right, prompt, gold in zip(ats, rights, prompt_hashes, gold_hashes, strict=True):
+    def _count(self, ats: list[int], rights: list[int], prompts: Sequence[int], golds: Sequence[int]) -> None:
+        graded, right = self.graded, self.right
+        for at, is_right, prompt, gold in zip(ats, rights, prompts, golds, strict=True):
             if graded[at]:
                 graded[at] += 1
                 right[at] += is_right
             else:
-                graded[at], right[at], prompts[at], golds[at] = 1, is_right, prompt, gold
+                graded[at], right[at], self.prompts[at], self.golds[at] = 1, is_right, prompt, gold
 
-    def _no_result(self, r: Slim) -> None:
-        if r.kind == "failed":
-            self.failed += 1
-        elif r.kind == "scored":
-            self.scores.setdefault(r.reranker, {})[self.index.number(r.sample), r.candidate] = r.score
-
-    def _take_metrics(self, at: int, found: dict[str, float]) -> None:
-        for name, value in found.items():
-            column = self.metrics.get(name)
-            if column is None:
-                column = self.metrics[name] = array("d", [nan]) * len(self.graded)
-                self._metric_answers[name] = Counter()
-            answers = self._metric_answers[name][at]
+    def _take_metric(self, name: str, ats: list[int], values: Sequence[float]) -> None:
+        column = self.metrics.get(name)
+        if column is None:
+            column = self.metrics[name] = array("d", [nan]) * len(self.graded)
+            self._metric_answers[name] = Counter()
+        counts = self._metric_answers[name]
+        for at, value in zip(ats, values, strict=True):
+            if isnan(value):
+                continue
+            answers = counts[at]
             column[at] = value if not answers else (column[at] * answers + value) / (answers + 1)
             if self.several:
-                self._metric_answers[name][at] += 1
+                counts[at] += 1
+
+    def _take_scores(self, frame: Frame) -> None:
+        values = frame.floats("score")
+        if not values:
+            return
+        rows = zip(
+            frame.texts("score_reranker"),
+            frame.texts("score_sample"),
+            frame.ints("score_candidate", len(values)),
+            values,
+            strict=True,
+        )
+        for reranker, sample, candidate, score in rows:
+            self.scores.setdefault(reranker, {})[self.index.number(sample), candidate] = score
 
     def _grow(self, size: int) -> None:
         """Room for `size` samples, made in steps: an index may be ahead of this run."""
@@ -219,3 +203,8 @@ class Answers:
             column.frombytes(bytes(column.itemsize * more))
         for metric in self.metrics.values():
             metric.extend([nan] * more)
+
+
+def _chosen(values: Any, kept: list[bool] | None) -> Any:
+    """The values that are kept; all of them where nothing is left out."""
+    return values if kept is None else list(compress(values, kept))

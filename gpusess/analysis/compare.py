@@ -14,6 +14,7 @@ from math import fsum, isnan
 
 from gpusess.analysis.answers import Answers
 from gpusess.analysis.intervals import wilson
+from gpusess.analysis.metrics import SIZES, of_the_corpus
 from gpusess.analysis.paired import Paired, compare_shares, compare_values, holm
 from gpusess.analysis.resampling import bootstrap_of
 from gpusess.analysis.run_state import RunState
@@ -100,7 +101,7 @@ def compare(sides: Sequence[Side]) -> Comparison:
     against = _adjusted([row for side in sides[1:] for row in _against(sides[0], side)])
     warnings = [text for side, own in zip(sides, arms, strict=True) for text in arm_warnings(own, side.state)]
     for side in sides[1:]:
-        warnings += _pair_warnings(sides[0], side)
+        warnings += pair_warnings(sides[0], side)
     warnings += [text for row in against if (text := too_few(row))]
     return Comparison(arms, against, differences(sides), warnings)
 
@@ -113,10 +114,11 @@ def arm(side: Side) -> Arm:
     band = answers.band
     if band:
         figures[ACCURACY] = Figure(right / n, *band, n)
-    for name in sorted(answers.metrics):
+    for name in sorted(answers.metrics.keys() - set(SIZES)):
         values = _values(answers.metrics[name])
         if values:
             figures[name] = Figure(fsum(values) / len(values), *_interval(values), len(values))
+    figures |= {name: Figure(*found) for name, found in of_the_corpus(answers.metrics).items()}
     return Arm(
         label=side.label,
         model=state.model,
@@ -152,10 +154,10 @@ def _interval(values: array[float]) -> tuple[float, float]:
 
 def _against(first: Side, second: Side) -> list[Against]:
     rows = []
-    paired = compare_shares(_share_pairs(first.answers, second.answers))
+    paired = compare_shares(share_pairs(first.answers, second.answers))
     if paired:
         rows.append(Against(ACCURACY, first.label, second.label, paired, paired.p))
-    for name in sorted(first.answers.metrics.keys() & second.answers.metrics.keys()):
+    for name in sorted((first.answers.metrics.keys() & second.answers.metrics.keys()) - set(SIZES)):
         values = _both(first.answers.metrics[name], second.answers.metrics[name])
         paired = compare_values(*values)
         if paired:
@@ -169,7 +171,7 @@ def _both(first: array[float], second: array[float]) -> tuple[array[float], arra
     return array("d", compress(first, kept)), array("d", compress(second, kept))
 
 
-def _share_pairs(a: Answers, b: Answers) -> Counter[tuple[float, float]]:
+def share_pairs(a: Answers, b: Answers) -> Counter[tuple[float, float]]:
     """(share right in a, share right in b) → samples that both have."""
     counts = Counter(zip(a.right, a.graded, b.right, b.graded, strict=False))
     pairs: Counter[tuple[float, float]] = Counter()
@@ -242,7 +244,8 @@ def arm_warnings(arm: Arm, state: RunState) -> list[str]:
     return [f"{arm.label} {text}" for text in found]
 
 
-def _pair_warnings(first: Side, second: Side) -> list[str]:
+def pair_warnings(first: Side, second: Side) -> list[str]:
+    """What is doubtful about holding the second against the first."""
     a, b = first.answers, second.answers
     both = prompts = golds = only_a = only_b = 0
     shared = min(len(a.graded), len(b.graded))

@@ -7,105 +7,41 @@ reads a clock: every time is a record's own `ts` (seconds since the epoch).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from gpusess.analysis import training_state
 from gpusess.analysis.best_so_far import BestSoFar
-from gpusess.analysis.intervals import wilson
+from gpusess.analysis.run_parts import (
+    AlarmRaised,
+    Category,
+    CurvePoint,
+    Expected,
+    Finding,
+    Sample,
+    Tally,
+)
+from gpusess.analysis.run_records import CURVE_POINTS, HANDLERS, settle, train
+from gpusess.analysis.sweep_state import SweepState
 from gpusess.analysis.training_state import TrainState
 
+__all__ = [
+    "CURVE_POINTS",
+    "AlarmRaised",
+    "Category",
+    "CurvePoint",
+    "Expected",
+    "Finding",
+    "RunState",
+    "Sample",
+    "fold",
+    "fold_answer",
+]
+
+if TYPE_CHECKING:
+    from gpusess.analysis.slim import Slim
+
 Record = dict[str, Any]
-
-CURVE_POINTS = 2048
-"""Above that many points the curve keeps every second one."""
-
-STEP_WINDOW = 600.0
-"""Seconds over which a training's steps/s are taken: they come slower, and evaluations lie between them."""
-
-RATE_WINDOW = 60.0
-"""Seconds over which tokens/s and results/s are taken."""
-
-
-class CurvePoint(NamedTuple):
-    """Accuracy after `n` results, with its 95% Wilson band."""
-
-    n: int
-    accuracy: float
-    low: float
-    high: float
-
-
-class Sample(NamedTuple):
-    """One moment of an instance's load. CPU and GPU in percent, memory in bytes."""
-
-    ts: float
-    cpu: float
-    mem_used: int
-    mem_total: int
-    disk_free: int
-    worker_rss: int
-    gpus: tuple[dict[str, Any], ...]
-
-
-class Finding(NamedTuple):
-    """One finding of the preflight."""
-
-    name: str
-    status: str
-    message: str
-
-
-class Expected(NamedTuple):
-    """The accuracies that the run should come out at, and where they come from."""
-
-    low: float
-    high: float
-    says: str
-
-
-class AlarmRaised(NamedTuple):
-    """The accuracy cannot be what was expected any more."""
-
-    message: str
-    causes: tuple[str, ...]
-    results: int
-    paused: bool
-
-
-class Tally:
-    """What follows from counts of results: `done`, `right` and `failed` are the subclass's fields."""
-
-    __slots__ = ()
-    done: int
-    right: int
-    failed: int
-
-    @property
-    def graded(self) -> int:
-        """Results with a verdict: the denominator of the accuracy. A failed sample has none."""
-        return self.done - self.failed
-
-    @property
-    def accuracy(self) -> float | None:
-        """right / graded; what gave no answer counts as not right."""
-        return self.right / self.graded if self.graded else None
-
-    @property
-    def band(self) -> tuple[float, float] | None:
-        """95% Wilson interval of the accuracy."""
-        return wilson(self.right, self.graded) if self.graded else None
-
-
-@dataclass(slots=True)
-class Category(Tally):
-    """Results in one category."""
-
-    planned: int = 0
-    done: int = 0
-    right: int = 0
-    failed: int = 0
 
 
 @dataclass(slots=True)
@@ -176,13 +112,27 @@ class RunState(Tally):
     """(ts, done, tokens_out) of the last RATE_WINDOW seconds."""
     train: TrainState | None = None
     """Of a training; `done` and `total` then count steps."""
+    sweep: SweepState | None = None
+    """Of a sweep; `categories` are then its checkpoints, and `right` counts those of the one at hand."""
+    arm: str = ""
+    """Where only one checkpoint of a sweep was read: its name, and its step."""
+    step: int = 0
     version: int = 0
     """Grows with every record: what has not changed need not be drawn again."""
 
     @property
     def graded(self) -> int:
-        """Of a training: the samples of its newest evaluation, which `right` counts."""
+        """Of a training: the samples of its newest evaluation, which `right` counts; of a sweep: the graded
+        results of the checkpoint at hand."""
+        if self.sweep is not None:
+            tally = self.categories.get(self.sweep.current)
+            return tally.graded if tally else 0
         return self.train.evaluated if self.train else self.done - self.failed
+
+    @property
+    def curve_end(self) -> int:
+        """Where the curve's x axis ends: results, or steps of a training or a sweep."""
+        return self.sweep.last_step if self.sweep else self.total
 
     @property
     def outcome(self) -> str | None:
@@ -234,198 +184,23 @@ class RunState(Tally):
 
 def fold(state: RunState, record: Record) -> RunState:
     """Take one record into the state (in place) and return it. Unknown kinds change only the version."""
-    handler = _HANDLERS.get(record["kind"])
+    kind = record["kind"]
+    handler = HANDLERS.get(kind)
     if handler:
         handler(state, record)
-    elif record["kind"] in training_state.HANDLERS:
-        _training(state, record)
-    state.last_record = max(state.last_record or 0.0, record["ts"])
+    elif kind in training_state.HANDLERS:
+        train(state, record)
+    return _recorded(state, record["ts"])
+
+
+def fold_answer(state: RunState, answer: Slim) -> RunState:
+    """The same for a `result` record without its long texts: most records are results."""
+    settle(state, answer)
+    return _recorded(state, answer.ts)
+
+
+def _recorded(state: RunState, ts: float) -> RunState:
+    if state.last_record is None or ts > state.last_record:
+        state.last_record = ts
     state.version += 1
     return state
-
-
-def _training(state: RunState, r: Record) -> None:
-    """A training's own figures are its own module's; here they become what every run shows."""
-    if state.train is None:
-        state.train = TrainState()
-    train = state.train
-    training_state.HANDLERS[r["kind"]](train, r)
-    state.done, state.total, state.right = train.step, train.steps, train.right
-    if r["kind"] == "train_planned":
-        state.model, state.dtype, state.data = r["model"], r["dtype"], r["data"]
-    elif r["kind"] == "step":
-        state.first_result = state.first_result or r["ts"]
-        state.last_result = r["ts"]
-        state.recent.append((r["ts"], train.step, train.tokens))
-        while len(state.recent) > 2 and state.recent[1][0] < r["ts"] - STEP_WINDOW:
-            state.recent.popleft()
-    elif r["kind"] in ("evaluated", "continued", "guarded"):
-        state.task = train.task
-        state.curve = [
-            CurvePoint(e.step, e.right / max(1, e.samples), *wilson(e.right, e.samples))
-            for e in train.evaluations
-        ]
-        if r["kind"] != "evaluated":
-            state.recent.clear()
-
-
-def _opened(state: RunState, r: Record) -> None:
-    state.attempt = r["attempt"]
-    state.repaired += r["repaired"]
-    state.checks = []
-    state.versions = r.get("versions", {})
-    state.finished = state.paused = None
-    state.recent.clear()
-
-
-def _check(state: RunState, r: Record) -> None:
-    state.checks.append(Finding(r["name"], r["status"], r["message"]))
-
-
-def _phase(state: RunState, r: Record) -> None:
-    state.phase, state.phase_detail = r["name"], r["detail"]
-
-
-def _planned(state: RunState, r: Record) -> None:
-    state.task, state.model, state.engine, state.dtype = r["task"], r["model"], r["engine"], r["dtype"]
-    state.weights = r.get("weights", "")
-    state.headline, state.data, state.total = r["headline"], r["data"], r["total"]
-    state.samples, state.candidates = r["samples"], r["candidates"]
-    # Older journals lack what follows.
-    state.settings, state.forced = r.get("settings", {}), r.get("forced", [])
-    state.rerankers = r.get("rerankers", [])
-    expect = r.get("expect")
-    state.expected = Expected(expect["low"], expect["high"], expect["says"]) if expect else None
-    for name, planned in r["categories"].items():
-        state.categories.setdefault(name, Category()).planned = planned
-
-
-def _begin(state: RunState, r: Record) -> None:
-    # The pace is measured from the first batch's start, so that the first results already give one.
-    if not state.recent:
-        state.recent.append((r["ts"], state.done, state.tokens_out))
-    state.in_flight += len(r["keys"])
-
-
-def _result(state: RunState, r: Record) -> None:
-    verdict, reason = r["verdict"], r["reason"]
-    state.done += 1
-    state.right += verdict == "right"
-    state.wrong += verdict == "wrong"
-    state.no_answer += verdict == "no_answer"
-    state.truncated += reason == "truncated"
-    state.empty += reason == "empty"
-    state.disagree += bool(r["disagree"])
-    state.tokens_in += r["tokens_in"]
-    state.tokens_out += r["tokens_out"]
-    category = state.categories.setdefault(r["category"], Category())
-    category.done += 1
-    category.right += verdict == "right"
-    if state.candidates > 1:
-        state.best.result(r["sample"], r["candidate"], verdict == "right")
-    _settled(state, r["ts"])
-    _extend_curve(state)
-
-
-def _failed(state: RunState, r: Record) -> None:
-    state.done += 1
-    state.failed += 1
-    state.failures.append((r["sample"], r["error"]))
-    category = state.categories.setdefault(r["category"], Category())
-    category.done += 1
-    category.failed += 1
-    _settled(state, r["ts"])
-
-
-def _settled(state: RunState, ts: float) -> None:
-    state.in_flight = max(0, state.in_flight - 1)
-    state.first_result = ts if state.first_result is None else state.first_result
-    state.last_result = ts
-    recent = state.recent
-    if recent and recent[-1][0] == ts:
-        recent[-1] = (ts, state.done, state.tokens_out)
-    else:
-        recent.append((ts, state.done, state.tokens_out))
-    while len(recent) > 2 and recent[1][0] < ts - RATE_WINDOW:
-        recent.popleft()
-
-
-def _extend_curve(state: RunState) -> None:
-    if state.graded % state.curve_stride:
-        return
-    low, high = wilson(state.right, state.graded)
-    state.curve.append(CurvePoint(state.graded, state.right / state.graded, low, high))
-    if len(state.curve) > CURVE_POINTS:
-        state.curve_stride *= 2
-        state.curve = [p for p in state.curve if p.n % state.curve_stride == 0]
-
-
-def _alarm(state: RunState, r: Record) -> None:
-    state.alarm = AlarmRaised(r["message"], tuple(r["causes"]), r["results"], r["paused"])
-
-
-def _scored(state: RunState, r: Record) -> None:
-    state.scored += 1
-    state.best.scored(r["reranker"], r["sample"], r["candidate"], r["score"])
-
-
-def _crash(state: RunState, _: Record) -> None:
-    state.crashes += 1
-
-
-def _paused(state: RunState, r: Record) -> None:
-    state.paused = r["reason"]
-
-
-def _unpaused(state: RunState, _: Record) -> None:
-    state.paused = None
-
-
-def _finished(state: RunState, r: Record) -> None:
-    state.finished = (r["outcome"], r["message"])
-
-
-def _supervisor(state: RunState, _: Record) -> None:
-    state.ended = None
-
-
-def _worker_exited(state: RunState, r: Record) -> None:
-    state.restart_in = r["restart_in"]
-
-
-def _worker_started(state: RunState, _: Record) -> None:
-    state.restart_in = None
-
-
-def _telemetry(state: RunState, r: Record) -> None:
-    state.heartbeat = r["ts"]
-    gpus = tuple(r["gpus"])
-    state.telemetry.append(
-        Sample(r["ts"], r["cpu"], r["mem_used"], r["mem_total"], r["disk_free"], r["worker_rss"], gpus)
-    )
-
-
-def _ended(state: RunState, r: Record) -> None:
-    state.ended = (r["outcome"], r["message"])
-
-
-_HANDLERS: dict[str, Callable[[RunState, Record], None]] = {
-    "opened": _opened,
-    "check": _check,
-    "phase": _phase,
-    "planned": _planned,
-    "begin": _begin,
-    "result": _result,
-    "failed": _failed,
-    "alarm": _alarm,
-    "scored": _scored,
-    "crash": _crash,
-    "paused": _paused,
-    "unpaused": _unpaused,
-    "finished": _finished,
-    "supervisor": _supervisor,
-    "worker_started": _worker_started,
-    "worker_exited": _worker_exited,
-    "telemetry": _telemetry,
-    "ended": _ended,
-}

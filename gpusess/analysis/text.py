@@ -1,4 +1,4 @@
-"""Text from a model or an instance, made harmless before it is drawn or printed."""
+"""Text from a model or an instance, made harmless before it is drawn or printed; sizes in words."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def clean(text: str, limit: int = MAX_LINE) -> str:
 def clean_block(text: str, limit: int = 100_000) -> str:
     """Several harmless lines."""
     return "\n".join(clean(line) for line in text[:limit].splitlines())
+
+
+def size(count: float) -> str:
+    """Bytes of files or on a line, for a reader: `812 B`, `3.4 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"
 
 
 def _visible(char: str) -> str:

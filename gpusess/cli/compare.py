@@ -36,9 +36,8 @@ def command(runs: tuple[str, ...], as_json: bool) -> int:
 
 def compared(names: tuple[str, ...]) -> Comparison:
     """Read the runs and compare them. Raises SessionError for fewer than two."""
-    from gpusess.analysis.compare import Side, compare
     from gpusess.errors import SessionError
-    from gpusess.sessions.answers import read_runs
+    from gpusess.sessions.comparing import compare_places
     from gpusess.sessions.find_runs import find_runs
     from gpusess.sessions.start import open_store
 
@@ -46,4 +45,4 @@ def compared(names: tuple[str, ...]) -> Comparison:
     places = [place for name in names for place in find_runs(store, name)]
     if len(places) < 2:
         raise SessionError(f"{places[0].label} is one run", "name at least two: `gpusess compare A B`")
-    return compare([Side(run.label, run.state, run.answers) for run in read_runs(places)])
+    return compare_places(places)

@@ -1,35 +1,31 @@
 """Reading a run's mirror into columns: what `compare`, `report` and `regrade` work on.
 
-Results are decoded without their long texts, everything else is folded into the run's state as usual. The
-mirror is only read.
+Results come from the run's index, everything else is folded into the run's state as usual. The mirror is only
+read, and all of it: a number is never of bytes that were changed since they were indexed.
 """
 
 from __future__ import annotations
 
 import gc
-import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from gpusess.analysis.answers import Answers, SampleIndex, Slim
+from gpusess.analysis.answers import Answers, SampleIndex
+from gpusess.analysis.result_building import FrameBuilder
 from gpusess.analysis.run_state import RunState, fold
 from gpusess.errors import SessionError
-from gpusess.sessions import verified
 from gpusess.sessions.find_runs import RunPlace
+from gpusess.sessions.result_index import ResultIndex
 from remote_agent.files import EVENTS, JOURNAL
-from remote_agent.journal import BadLine, Record, decode
+from remote_agent.journal import BadLine, Record, decode, encode
 
 CHUNK = 1 << 18
-"""Bytes read at once. What is decoded of them stays in the processor's cache: larger blocks are slower."""
-_ANSWERS = {"result", "failed", "scored"}
-_FREQUENT = {*_ANSWERS, "begin"}
-_CRC_TAIL = 18
-"""Bytes at a line's end that its checksum leaves out: `,"crc":"89abcdef"}`."""
+"""Bytes read at once."""
+_FREQUENT = {"result", "failed", "scored", "begin"}
+_OF_SWEEPS = {"swept", "passed_over"}
+HINT = "`gpusess pull` brings a whole copy while the instance lives"
 
 
 @dataclass(slots=True)
@@ -42,39 +38,63 @@ class RunData:
     answers: Answers
 
 
-def read_run(label: str, folder: Path, index: SampleIndex) -> RunData:
-    """Read a mirror. Raises SessionError where there is none, or a line of it is damaged."""
+def read_run(label: str, folder: Path, index: SampleIndex, arm: str = "") -> RunData:
+    """Read a mirror; of a sweep, one checkpoint's part. Raises SessionError where there is none, or a line of
+    it is damaged."""
     if not (folder / JOURNAL).is_file():
         raise SessionError(f"{label} has no results at home", "`gpusess status` shows what has come home")
-    trusted, checksum = verified.remembered(folder)
-    with _without_collection(), ThreadPoolExecutor(1) as pool:
-        # The checksum is computed beside the decoding: it leaves the interpreter free.
-        found = pool.submit(verified.checksum, folder, trusted) if trusted else None
-        data = _read(label, folder, index, trusted)
-        if found is not None and found.result() != checksum:
-            (folder / verified.FILE).unlink(missing_ok=True)
-            data = _read(label, folder, index, 0)
+    data = RunData(label, folder, RunState(), Answers(index))
+    with _without_collection():
+        if arm:
+            _take_arm(data, arm)
+        else:
+            _take_all(data)
     if (folder / EVENTS).is_file():
         for record in _records(folder / EVENTS):
             fold(data.state, record)
     return data
 
 
-def _read(label: str, folder: Path, index: SampleIndex, trusted: int) -> RunData:
-    """trusted: bytes whose lines need no check of their own."""
-    data = RunData(label, folder, RunState(), Answers(index))
-    reader = _Reader(data, trusted)
-    for block in _blocks(folder / JOURNAL):
-        reader.take(block)
-    if reader.length > trusted:
-        verified.remember(folder, reader.length)
-    return data
+def _take_all(data: RunData) -> None:
+    with ResultIndex(data.folder) as results:
+        _make_sure(results)
+        for frame in results.frames:
+            for record in results.others_of(frame):
+                fold(data.state, record)
+            data.answers.several = data.state.candidates > 1
+            data.answers.take(frame)
+
+
+def _make_sure(results: ResultIndex) -> None:
+    """All of the mirror is in the index, and what the index remembers of it is still there byte for byte."""
+    remembered = results.rows > 0
+    results.read_all()
+    if remembered and not results.checksum_holds():
+        results.discard()
+        results.read_all()
+    if results.damage:
+        raise SessionError(results.damage, HINT)
+
+
+def _take_arm(data: RunData, arm: str) -> None:
+    """A sweep's journal holds other checkpoints as well: this one's part is taken as a run of its own."""
+    builder = FrameBuilder()
+    for seq, record in enumerate(_of_arm(_records(data.folder / JOURNAL), arm)):
+        if record["kind"] not in _FREQUENT:
+            fold(data.state, record)
+            data.answers.several = data.state.candidates > 1
+        plain = {name: value for name, value in record.items() if name != "crc"}
+        builder.take([encode(plain, seq, record["ts"])[:-1]])
+        if builder.full:
+            data.answers.take(builder.frame(0)[0])
+            builder = FrameBuilder()
+    data.answers.take(builder.frame(0)[0])
 
 
 def read_runs(places: Sequence[RunPlace]) -> list[RunData]:
     """Several runs with one index of their samples."""
     index = SampleIndex()
-    return [read_run(place.label, place.folder, index) for place in places]
+    return [read_run(place.label, place.folder, index, place.arm) for place in places]
 
 
 def read_results(place: RunPlace) -> tuple[Record, Iterator[Record]]:
@@ -84,11 +104,22 @@ def read_results(place: RunPlace) -> tuple[Record, Iterator[Record]]:
         raise SessionError(
             f"{place.label} has no results at home", "`gpusess status` shows what has come home"
         )
-    records = _records(journal)
+    records = iter(list(_of_arm(_records(journal), place.arm))) if place.arm else _records(journal)
     for record in records:
         if record["kind"] == "planned":
             return record, (r for r in records if r["kind"] == "result")
     raise SessionError(f"{place.label} has no plan: it never began to evaluate", "`gpusess logs` says why")
+
+
+def _of_arm(records: Iterator[Record], arm: str) -> Iterator[Record]:
+    """What a sweep's journal says of one checkpoint, as if it had been evaluated alone."""
+    start = f"{arm}/"
+    for record in records:
+        if record["kind"] in ("result", "failed"):
+            if record["sample"].startswith(start):
+                yield {**record, "sample": record["sample"].removeprefix(start)}
+        elif record["kind"] not in _OF_SWEEPS and record.get("arm", arm) == arm:
+            yield record
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -103,65 +134,7 @@ def _records(path: Path) -> Iterator[Record]:
 
 
 def _damaged(path: Path, line: int, why: BadLine) -> SessionError:
-    hint = "`gpusess pull` brings a whole copy while the instance lives"
-    return SessionError(f"{path}, line {line}: {why}", hint)
-
-
-class _Reader:
-    """Takes the journal's blocks in their order."""
-
-    def __init__(self, data: RunData, trusted: int) -> None:
-        self._data = data
-        self._decoder = msgspec.json.Decoder(Slim)
-        self._trusted = trusted
-        self._lines = 0
-        self.length = 0
-        """Bytes taken so far."""
-
-    def take(self, block: bytes) -> None:
-        """Whole lines, without the last one's newline."""
-        if self.length + len(block) >= self._trusted:
-            self._check(block.split(b"\n"))
-        records = self._decoded(block)
-        if any(record.kind not in _FREQUENT for record in records if not record.verdict):
-            self._fold(block, records)
-        self._data.answers.accept(records)
-        self._lines += len(records)
-        self.length += len(block) + 1
-
-    def _decoded(self, block: bytes) -> list[Slim]:
-        try:
-            return self._decoder.decode_lines(block)
-        except msgspec.DecodeError:
-            # A text with half a surrogate pair, or a kind whose fields differ: the slow way reads it.
-            return [self._slow(line) for line in block.split(b"\n")]
-
-    def _fold(self, block: bytes, records: list[Slim]) -> None:
-        """What is neither an answer nor the beginning of a batch goes into the run's state."""
-        for line, record in zip(block.split(b"\n"), records, strict=True):
-            if record.kind not in _FREQUENT:
-                fold(self._data.state, decode(line))
-        self._data.answers.several = self._data.state.candidates > 1
-
-    def _check(self, lines: list[bytes]) -> None:
-        crc32, tail = zlib.crc32, -_CRC_TAIL
-        try:
-            if all(crc32(line[:tail]) == int(line[-10:-2], 16) for line in lines):
-                return
-        except ValueError:
-            pass
-        for number, line in enumerate(lines, self._lines + 1):
-            try:
-                decode(line)
-            except BadLine as exc:
-                raise _damaged(self._data.folder / JOURNAL, number, exc) from None
-
-    @staticmethod
-    def _slow(line: bytes) -> Slim:
-        record = decode(line)
-        if record["kind"] not in _ANSWERS:
-            return Slim(kind=record["kind"], ts=record["ts"])
-        return msgspec.convert(record, Slim)
+    return SessionError(f"{path}, line {line}: {why}", HINT)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

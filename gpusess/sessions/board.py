@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from gpusess import paths
 from gpusess.analysis.logs import LogBook
 from gpusess.analysis.run_state import RunState
 from gpusess.sessions import money, strangers
 from gpusess.sessions.driver_lock import is_held, lock_path
-from gpusess.sessions.ledger import Rental
+from gpusess.sessions.ledger import Rental, Sighting
 from gpusess.sessions.mirror import RunMirror, Tail
 from gpusess.sessions.states import ENDED, LIVE, STARTING, State
 from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
@@ -103,6 +104,17 @@ class SessionView:
         return age if age > STALE_AFTER else None
 
 
+class Replay(NamedTuple):
+    """What is shown is a recording and not the present."""
+
+    speed: float
+    """Seconds of the recording in a second."""
+    paused: bool
+    at: float
+    """Seconds from its beginning."""
+    length: float
+
+
 @dataclass(slots=True)
 class FleetView:
     """Everything, at one moment."""
@@ -115,10 +127,14 @@ class FleetView:
     """US dollars since local midnight, over all sessions."""
     strangers: list[Stranger] = field(default_factory=list)
     """Instances with our tag that nobody here knows, as the providers listed them last."""
+    sightings: list[Sighting] = field(default_factory=list)
+    """What each provider's list said last."""
     version: int = 0
     """Grows when anything but the time has changed."""
     catching_up: bool = False
     """More records wait on disk than one look may take."""
+    replay: Replay | None = None
+    """Where this is no present moment but one of a recording."""
 
     def session(self, session_id: str) -> SessionView | None:
         return next((s for s in self.sessions if s.row.id == session_id), None)
@@ -139,6 +155,7 @@ class Board:
         self._views: dict[str, SessionView] = {}
         self._rows_version = -1
         self._rows: list[tuple[SessionRow, list[Transition], list[RunRow], list[Rental]]] = []
+        self._sightings: list[Sighting] = []
         self._strangers: list[Stranger] = []
         self._version = 0
         self._seen = -1
@@ -155,6 +172,7 @@ class Board:
             money.burn(rentals),
             money.spent(rentals, now, since=midnight(now)),
             self._strangers,
+            self._sightings,
             self._bump(views),
             any(run.catching_up for view in views for run in view.runs),
         )
@@ -195,7 +213,8 @@ class Board:
         if version == self._rows_version:
             return
         self._rows_version = version
-        self._strangers = strangers.strangers(self._store.ledger)
+        self._sightings = self._store.ledger.sightings()
+        self._strangers = strangers.strangers(self._store.ledger, self._sightings)
         rentals: dict[str, list[Rental]] = {}
         for rental in self._store.ledger.rentals():
             rentals.setdefault(rental.session, []).append(rental)
@@ -236,7 +255,9 @@ class _SessionLogs:
                 if (source, run_id) not in self._tails:
                     path = paths.run_dir(self._session_id, run_id) / name
                     self._tails[source, run_id] = Tail(path, LOG_BYTES)
-        for (source, _), tail in self._tails.items():
+        for (source, run_id), tail in self._tails.items():
+            if tail.replaced:
+                tail = self._tails[source, run_id] = Tail(tail.path, LOG_BYTES)
             while lines := tail.lines():
                 self.book.add(source, (line.decode("utf-8", "replace") for line in lines))
 

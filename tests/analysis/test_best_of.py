@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusess.analysis.answers import Answers, SampleIndex, Slim
+from gpusess.analysis.answers import Answers, SampleIndex
 from gpusess.analysis.best_of import best_of, pass_at_k, vote
+from gpusess.analysis.result_building import FrameBuilder
+from remote_agent.journal import encode
+
+
+def take(answers: Answers, records: list[dict[str, Any]]) -> None:
+    builder = FrameBuilder()
+    builder.take([encode(record, seq, float(seq))[:-1] for seq, record in enumerate(records)])
+    answers.take(builder.frame(0)[0])
+
+
+def scored(sample: str, candidate: int, reranker: str, score: float) -> dict[str, Any]:
+    return {"kind": "scored", "sample": sample, "candidate": candidate, "reranker": reranker, "score": score}
 
 
 def answers_of(samples: list[list[bool]], scores: dict[str, list[list[float]]] | None = None) -> Answers:
     """A run with one list of verdicts a sample; wrong answers all read differently."""
     answers = Answers(SampleIndex())
     answers.several = True
-    answers.accept([
-        Slim(
-            "result", float(c), sample=f"s{i}", candidate=c, verdict="right" if right else "wrong",
-            reason="parsed", extracted="7" if right else f"{c} wrong", rule="hashes", gold="7",
-        )
+    take(answers, [
+        {
+            "kind": "result", "sample": f"s{i}", "candidate": c, "verdict": "right" if right else "wrong",
+            "reason": "parsed", "extracted": "7" if right else f"{c} wrong", "rule": "hashes", "gold": "7",
+        }
         for i, sample in enumerate(samples)
         for c, right in enumerate(sample)
     ])  # fmt: skip
     for name, rows in (scores or {}).items():
-        found = [
-            Slim("scored", 0.0, sample=f"s{i}", candidate=c, reranker=name, score=score)
-            for i, row in enumerate(rows)
-            for c, score in enumerate(row)
-        ]
-        answers.accept(found)
+        take(
+            answers,
+            [scored(f"s{i}", c, name, score) for i, row in enumerate(rows) for c, score in enumerate(row)],
+        )
     return answers
 
 
@@ -85,10 +96,8 @@ def test_a_perfect_and_a_blind_reranker() -> None:
 
 def test_samples_that_are_not_wholly_scored_are_left_out_of_that_reranker() -> None:
     answers = answers_of([[True, False], [False, True]])
-    answers.accept(
-        [Slim("scored", 0.0, sample="s0", candidate=c, reranker="r", score=float(c)) for c in (0, 1)]
-    )
-    answers.accept([Slim("scored", 0.0, sample="s1", candidate=0, reranker="r", score=1.0)])
+    take(answers, [scored("s0", c, "r", float(c)) for c in (0, 1)])
+    take(answers, [scored("s1", 0, "r", 1.0)])
     found = best_of(answers)
     assert found is not None
     (row,) = found.reranked

@@ -4,16 +4,20 @@ baseline that a spec names, looked up there."""
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpusess.analysis import result_building
 from gpusess.analysis.answers import SampleIndex
+from gpusess.analysis.result_building import FrameBuilder
 from gpusess.errors import SessionError
-from gpusess.sessions import answers, verified
+from gpusess.sessions import answers, index_file
 from gpusess.sessions.expected import expectation
 from gpusess.sessions.find_runs import find_run, find_runs
+from gpusess.sessions.index_file import FILE
 from gpusess.sessions.store import Store
 from gpusess.spec.models import Expect
 from remote_agent import protocol
@@ -46,26 +50,26 @@ def read(folder: Path) -> answers.RunData:
 
 @pytest.fixture
 def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A mirror that was read once, and counts as long enough to be remembered."""
-    monkeypatch.setattr(verified, "WORTH_IT", 1)
+    """A mirror that was read once, and counts as long enough to be indexed."""
+    monkeypatch.setattr(result_building, "FRAME_BYTES", 1000)
     folder = write(tmp_path / "r", 30, 10)
     assert read(folder).answers.total == 40
+    assert (folder / FILE).exists()
     return folder
 
 
-def test_a_short_mirror_is_not_remembered(tmp_path: Path) -> None:
+def test_a_short_mirror_is_not_indexed(tmp_path: Path) -> None:
     folder = write(tmp_path / "r", 3, 1)
     read(folder)
-    assert not (folder / verified.FILE).exists()
+    assert not (folder / FILE).exists()
 
 
-def test_a_remembered_mirror_is_not_checked_line_by_line(
-    remembered: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked = []
-    monkeypatch.setattr(answers._Reader, "_check", lambda self, lines: checked.append(lines))
+def test_an_indexed_mirror_is_not_decoded_again(remembered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[bytes] = []
+    take = FrameBuilder.take
+    monkeypatch.setattr(FrameBuilder, "take", lambda self, lines: (taken.extend(lines), take(self, lines))[1])
     assert read(remembered).answers.count_of(verdict="right") == 30
-    assert checked == []
+    assert len(taken) < 5
 
 
 def test_what_has_come_since_is_checked(remembered: Path) -> None:
@@ -76,29 +80,30 @@ def test_what_has_come_since_is_checked(remembered: Path) -> None:
         read(remembered)
 
 
-def test_damage_to_remembered_bytes_is_found(remembered: Path) -> None:
+@pytest.mark.parametrize("far_from_the_end", [False, True])
+def test_damage_to_indexed_bytes_is_found(
+    remembered: Path, monkeypatch: pytest.MonkeyPatch, far_from_the_end: bool
+) -> None:
+    if far_from_the_end:  # where the hash of the last bytes does not see it
+        monkeypatch.setattr(index_file, "tail_sha", lambda path, offset: stored_tail(remembered))
     journal = remembered / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes().replace(b'"verdict":"right"', b'"verdict":"wrong"', 1))
+    content = journal.read_bytes().replace(b'"verdict":"right"', b'"verdict":"wrong"', 1)
+    with journal.open("r+b") as file:  # the same file, as a failing disk would change it
+        file.write(content)
     with pytest.raises(SessionError, match="line 2: checksum does not match"):
         read(remembered)
-    assert not (remembered / verified.FILE).exists()
+    assert (remembered / FILE).exists() != far_from_the_end
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"length": "x"}', '{"length": 99999999, "crc32": 1}'])
-def test_a_memory_of_garbage_is_none(remembered: Path, content: str) -> None:
-    (remembered / verified.FILE).write_text(content)
-    assert verified.remembered(remembered) == (0, 0)
+def stored_tail(folder: Path) -> str:
+    """The hash that stands in the last frame of the index file."""
+    return re.findall(rb'"tail":"([0-9a-f]+)"', (folder / FILE).read_bytes())[-1].decode()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"gpusess results\n", b"gpusess results\n" + bytes(60)])
+def test_an_index_of_garbage_is_none(remembered: Path, content: bytes) -> None:
+    (remembered / FILE).write_bytes(content)
     assert read(remembered).answers.total == 40
-
-
-def test_blocks_of_any_size_give_the_same_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write(tmp_path / "r", 50, 30)
-    whole = read(folder).answers
-    for chunk in (64, 700, 5000):
-        monkeypatch.setattr(answers, "CHUNK", chunk)
-        found = read(folder).answers
-        assert found.kinds == whole.kinds
-        assert found.order == whole.order
 
 
 # --- names and baselines ---

@@ -16,9 +16,11 @@ from gpusess.analysis.compare import (
     settings_of,
 )
 from gpusess.analysis.intervals import wilson
+from gpusess.analysis.metrics import is_share
 from gpusess.analysis.report import svg
 from gpusess.analysis.report.blocks import Block, Bullets, Heading, Paragraph, Plot, Table
 from gpusess.analysis.run_state import RunState
+from gpusess.analysis.sweep import curve
 
 CURVE_POINTS = 400
 CATEGORIES_DRAWN = 40
@@ -28,6 +30,7 @@ def report(sides: Sequence[Side], title: str, made: str) -> list[Block]:
     """All blocks. `made`: when and by what, in words."""
     found = compare(sides)
     blocks: list[Block] = [Heading(title, 1), Paragraph(made), *_overview(found)]
+    blocks += _over_steps(sides)
     if found.against:
         blocks += _comparison(found)
     for number, (side, arm) in enumerate(zip(sides, found.arms, strict=True)):
@@ -67,6 +70,17 @@ def _overview_row(arm: Arm) -> tuple[str, ...]:
     return (label, arm.model, value, f"{figure.n:,}" if figure else "0", *(f"{count:,}" for count in counts))
 
 
+def _over_steps(sides: Sequence[Side]) -> Iterator[Block]:
+    """Where checkpoints of a sweep are among the runs: their accuracy over the steps."""
+    points = curve(sides)
+    if not points:
+        return
+    title = "Accuracy over the steps of the training, with the 95% band"
+    yield Heading("Over the steps", 2)
+    yield Plot(svg.curves([svg.Curve("accuracy", points, 0)], title, "steps", growing=False), f"{title}.")
+    yield Table(("step", "accuracy (95 %)"), [(f"{step:,.0f}", percent(*values)) for step, *values in points])
+
+
 def _comparison(found: Comparison) -> Iterator[Block]:
     yield Heading(f"Against {found.arms[0].label}", 2)
     head = ("run", "metric", "difference (95 %)", "samples", "gained", "lost", "p", "p, adjusted")
@@ -84,7 +98,7 @@ def _comparison(found: Comparison) -> Iterator[Block]:
         )
     yield Paragraph(
         "p: McNemar's exact test, two-sided; adjusted by Holm's rule for the number of runs. Gained: right "
-        "here and wrong there; lost: the other way round."
+        "here and wrong there (of other metrics: higher here); lost: the other way round."
     )
     yield Heading("What differs beside the model", 2)
     if found.differences:
@@ -105,7 +119,7 @@ def _against_row(row: Against) -> tuple[str, ...]:
 
 def _points(row: Against) -> str:
     paired = row.paired
-    if row.metric == ACCURACY or (0.0 <= paired.first <= 1.0 and 0.0 <= paired.second <= 1.0):
+    if row.metric == ACCURACY or is_share(row.metric, paired.first, paired.second):
         low, high = 100 * paired.low, 100 * paired.high
         return f"{100 * paired.difference:+.1f} points ({low:+.1f} to {high:+.1f})"
     return f"{paired.difference:+.4g} ({paired.low:+.4g} to {paired.high:+.4g})"
@@ -140,7 +154,7 @@ def _facts(side: Side, arm: Arm) -> Iterator[tuple[str, str]]:
     yield "weights", arm.weights
     yield "results", f"{arm.done:,} of {arm.total:,}" if arm.total else f"{arm.done:,}"
     for name, figure in arm.figures.items():
-        shares = figure.low >= 0.0 and figure.high <= 1.0
+        shares = name == ACCURACY or is_share(name, figure.low, figure.high)
         text = percent(figure.value, figure.low, figure.high)
         yield name, text if shares else f"{figure.value:.4g} ({figure.low:.4g} - {figure.high:.4g})"
     yield "right, wrong, no answer", f"{arm.right:,}, {arm.wrong:,}, {arm.no_answer:,}"

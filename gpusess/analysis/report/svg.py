@@ -74,11 +74,13 @@ def intervals(rows: Sequence[Interval], title: str, zero: float | None = None, u
     return _svg(height, title, parts)
 
 
-def curves(lines: Sequence[Curve], title: str, x_label: str) -> str:
-    """Shares over counts, each with its band."""
-    most = max(line.points[-1][0] for line in lines)
-    low = max(0.0, min(p[2] for line in lines for p in _settled(line)) - 0.02)
-    high = min(1.0, max(p[3] for line in lines for p in _settled(line)) + 0.02)
+def curves(lines: Sequence[Curve], title: str, x_label: str, *, growing: bool = True) -> str:
+    """Shares over counts, each with its band. growing: the first points rest on few results, and may lie
+    outside."""
+    most = max(line.points[-1][0] for line in lines) or 1.0
+    shown = [p for line in lines for p in (_settled(line) if growing else line.points)]
+    low = max(0.0, min(p[2] for p in shown) - 0.02)
+    high = min(1.0, max(p[3] for p in shown) + 0.02)
     top, bottom = 12, CURVE_HEIGHT - 46
 
     def x(value: float) -> float:
