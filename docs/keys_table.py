@@ -9,10 +9,9 @@ from gpusess.tui.keys import SECTIONS, TABLE, Key, shown
 
 
 def tables() -> str:
-    """One Markdown table a context, with a heading."""
-    return "\n".join(
-        _table(title, [k for k in TABLE if k.where == where]) for where, title in SECTIONS.items()
-    )
+    """One Markdown table a context that has keys of its own, with a heading."""
+    found = {title: [k for k in TABLE if k.where == where] for where, title in SECTIONS.items()}
+    return "\n".join(_table(title, keys) for title, keys in found.items() if keys)
 
 
 def _table(title: str, keys: list[Key]) -> str:

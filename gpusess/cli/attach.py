@@ -16,6 +16,7 @@ from gpusess.sessions.board import Board, SessionView
 if TYPE_CHECKING:
     from gpusess.sessions.store import Store
     from gpusess.tui.app import CockpitApp
+    from gpusess.tui.intents import Intents
     from gpusess.tui.settings import TuiSettings
 
 
@@ -50,17 +51,22 @@ def open_cockpit(session_id: str | None) -> SessionView:
     return view
 
 
-def make_app(store: Store, session_id: str | None) -> CockpitApp:
-    """The cockpit, ready to run."""
+def make_app(store: Store, session_id: str | None, *, look_only: bool = False) -> CockpitApp:
+    """The cockpit, ready to run. look_only: whatever would act or cost money is refused."""
     # Importing makes a hundred thousand objects and no garbage; the app collects again after its first paint.
     gc.disable()
     from gpusess.sessions.intents import DriverIntents
     from gpusess.tui.app import CockpitApp
 
-    return CockpitApp(Board(store), DriverIntents(store), session_id=session_id, settings=_settings())
+    intents: Intents = DriverIntents(store)
+    if look_only:
+        from gpusess.tui.looking import LookOnly
+
+        intents = LookOnly(intents)
+    return CockpitApp(Board(store), intents, session_id=session_id, settings=settings())
 
 
-def _settings() -> TuiSettings:
+def settings() -> TuiSettings:
     """The cockpit's settings. Reading them costs a third of the first paint: only where there are any."""
     from gpusess import paths
     from gpusess.tui.settings import TuiSettings

@@ -5,32 +5,28 @@ intents. It owns nothing that outlives it: leaving stops no session.
 from __future__ import annotations
 
 import gc
-import shlex
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import App, SuspendNotSupported
+from textual.app import App
 from textual.binding import BindingType
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from gpusess import paths
 from gpusess.analysis.text import clean, clean_block
 from gpusess.errors import GpusessError
 from gpusess.sessions.board import Board, SessionView
 from gpusess.sessions.states import ENDED, State
-from gpusess.tui.dialogs import HelpScreen, quit_dialog, stranger_dialog, terminate_dialog
+from gpusess.tui import asking, reaching
 from gpusess.tui.ending import end_with_terminal
 from gpusess.tui.intents import Intents
 from gpusess.tui.keys import Keys, bindings
+from gpusess.tui.looking import LookOnly
 from gpusess.tui.scene import Scene
+from gpusess.tui.screens import MODES, PLACES
 from gpusess.tui.screens.base import CockpitScreen
-from gpusess.tui.screens.fleet import FleetScreen
-from gpusess.tui.screens.logs import LogsScreen
-from gpusess.tui.screens.run import RunScreen
 from gpusess.tui.settings import TuiSettings
 from gpusess.tui.theme import DARK, THEMES, Inks
 
@@ -41,10 +37,10 @@ TICK = 0.25
 """Seconds between two looks at the board."""
 FIRST_LOOK, LOOK_AROUND = 3.0, 600.0
 """Seconds until the providers are first asked what they list, and between asking again."""
-CATCH_UP = 0.02
-"""The same while records wait on disk."""
+CATCH_UP = 0.003
+"""The same while records wait on disk: keys have their turn in between."""
 BUDGET = 256 << 10
-"""Bytes of each journal that one look may fold: about 10 ms."""
+"""Bytes of each journal that one look may fold: about 5 ms."""
 
 _WIDTHS = [(0, "-slim"), (60, "-narrow"), (100, "-normal"), (160, "-wide")]
 _HEIGHTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]
@@ -65,11 +61,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     CSS_PATH = Path(__file__).with_name("gpusess.tcss")
     BINDINGS: ClassVar[list[BindingType]] = bindings("app")
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
-        "fleet": FleetScreen,
-        "run": RunScreen,
-        "logs": LogsScreen,
-    }
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = MODES
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
@@ -97,10 +89,13 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.scene: Scene | None = None
         self.frozen = False
         self.selected = session_id
+        self.marked: set[str] = set()
+        """Ids of the sessions that are marked in Fleet: what copying and comparing take."""
         self._board = board
         self._intents = intents
         self._inks: Inks | None = None
         self._shown: tuple[object, ...] = ()
+        self._reading = False
         for ours in THEMES:
             self.register_theme(ours)
         # Without its watcher: that one would apply the stylesheet a second time before the first paint.
@@ -144,12 +139,20 @@ class CockpitApp(App[None], inherit_bindings=False):
         await super().on_event(event)
 
     def refresh_board(self) -> None:
-        """One look at the board, and soon another one where more is waiting."""
+        """One look at the board. Where more waits, it is drawn when all is read, or with the next tick."""
+        if self._reading or self.frozen:
+            self.tick(only_news=True)
+        else:
+            self._read()
+
+    def _read(self) -> None:
         if not self.frozen:
             self.fleet = self._board.refresh(BUDGET)
-            if self.fleet.catching_up:
-                self.set_timer(CATCH_UP, self.refresh_board)
-        self.tick(only_news=True)
+        self._reading = self.fleet.catching_up and not self.frozen
+        if self._reading:
+            self.set_timer(CATCH_UP, self._read)
+        else:
+            self.tick(only_news=True)
 
     def tick(self, *, only_news: bool = False) -> None:
         """Hand what is known to the visible screen; with `only_news`, not when it has seen just that."""
@@ -159,7 +162,7 @@ class CockpitApp(App[None], inherit_bindings=False):
         session = self.session
         # Kept by its id: a session that appears later must not slip under the cursor.
         self.selected = session.row.id if session else self.selected
-        book = self._board.logs(session.row.id) if session and screen.NEEDS_LOGS else None
+        book = self._board.logs(session.row.id) if session and screen.needs_logs else None
         self.scene = Scene(self.fleet, session, book, self.settings.day_budget, self.frozen)
         news = (
             screen,
@@ -206,6 +209,11 @@ class CockpitApp(App[None], inherit_bindings=False):
         return self._intents
 
     @property
+    def looks_only(self) -> bool:
+        """Nothing may be written or asked for from here, not even a file."""
+        return isinstance(self._intents, LookOnly)
+
+    @property
     def _in_wizard(self) -> bool:
         screen = self._base_screen()
         return screen is not None and screen.id == "wizard"
@@ -235,8 +243,8 @@ class CockpitApp(App[None], inherit_bindings=False):
         screen = self._base_screen()
         if screen and screen.go_back():
             self.call_after_refresh(self.tick)
-        elif self.current_mode != "fleet":
-            self.switch_mode("run" if self.current_mode == "logs" else "fleet")
+        elif self.current_mode in PLACES:
+            self.switch_mode(PLACES[self.current_mode].back)
 
     def action_freeze(self) -> None:
         self.frozen = not self.frozen
@@ -248,28 +256,16 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def action_help(self) -> None:
         screen = self._base_screen()
-        self.push_screen(HelpScreen(self.keys, str(screen.id) if screen else ""))
+        asking.show_help(self, str(screen.id) if screen else "")
 
     def action_copy(self) -> None:
-        text = self._to_copy()
-        if not text:
-            self.say("nothing to copy here")
-            return
-        self.copy_to_clipboard(text)
-        clip = paths.private_dir(paths.home()) / "clip.txt"
-        clip.write_text(text + "\n", encoding="utf-8")
-        first, _, more = text.partition("\n")
-        shown = f"{first[:60]}…" if more or len(first) > 60 else first
-        self.say(f"{shown}\nalso in {clip.name} of the data folder", title="Copied", timeout=3)
+        screen = self._base_screen()
+        reaching.copy(self, screen.text_to_copy() if screen else "")
 
     def action_terminate(self) -> None:
         session = self.session
         if session and self.possible("app.terminate"):
-            run = session.run
-            self.push_screen(
-                terminate_dialog(session, self.keys),
-                lambda answer: self._terminate(session.row.id, run.row.id if run else "", answer or "no"),
-            )
+            asking.terminate(self, session)
 
     def action_launch(self) -> None:
         from gpusess.tui.screens.wizard import WizardScreen
@@ -283,59 +279,24 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def action_stranger(self) -> None:
         screen = self._base_screen()
-        stranger = screen.stranger if isinstance(screen, FleetScreen) else None
-        if stranger:
-            where = (stranger.provider, stranger.instance.id)
-            self.push_screen(
-                stranger_dialog(stranger, self.keys),
-                lambda answer: self._stranger(*where, answer or "no"),
-            )
+        if screen and screen.stranger:
+            asking.stranger(self, screen.stranger)
 
     def action_resume(self) -> None:
         session = self.session
         if session:
-            self._ask(lambda: self._intents.resume(session.row.id), f"{session.row.name}: resuming")
+            self.ask(lambda: self._intents.resume(session.row.id), f"{session.row.name}: resuming")
 
     def action_shell(self) -> None:
-        session = self.session
-        argv = self._ssh_argv(session) if session else None
-        if not argv:
-            self.say("there is no instance to reach yet", severity="warning")
-            return
-        try:
-            with self.suspend():
-                subprocess.call(argv)
-        except SuspendNotSupported:
-            self.say("no shell from this terminal", severity="warning")
-        except OSError as exc:
-            self.say(f"{argv[0]}: {exc.strerror}", severity="error")
+        reaching.shell(self, self.session)
 
     def action_leave(self) -> None:
-        if not any(s.bills for s in self.fleet.sessions):
-            self.exit()
-            return
-        self.push_screen(
-            quit_dialog(self.fleet, self.keys), lambda answer: self.exit() if answer == "leave" else None
-        )
+        asking.leave(self)
 
     # --- inside ---
 
     def _look_around(self) -> None:
         self._intents.look_around()
-
-    def _stranger(self, provider: str, instance_id: str, answer: str) -> None:
-        said = {"adopt": "adopted", "terminate": "adopted; asked to terminate", "ignore": "shown no more"}
-        if answer in said:
-            ask = lambda: self._intents.stranger(provider, instance_id, answer)  # noqa: E731
-            self._ask(ask, f"{instance_id}: {said[answer]}")
-
-    def _terminate(self, session_id: str, run_id: str, answer: str) -> None:
-        if answer == "stop":
-            self._ask(lambda: self._intents.stop_run(session_id, run_id), "asked the run to stop")
-        elif answer in ("pull", "now"):
-            pull = answer == "pull"
-            said = "asked to pull and terminate" if pull else "asked to terminate"
-            self._ask(lambda: self._intents.terminate(session_id, pull), said)
 
     def say(
         self, text: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float = 3
@@ -343,33 +304,14 @@ class CockpitApp(App[None], inherit_bindings=False):
         """A toast. What is in it may come from an instance: it is plain text."""
         self.notify(clean_block(text), title=clean(title), severity=severity, timeout=timeout, markup=False)
 
-    def _ask(self, intent: Callable[[], None], said: str) -> None:
+    def ask(self, intent: Callable[[], None], said: str) -> None:
+        """Ask for something, and say that it was asked for or why it was not."""
         try:
             intent()
         except GpusessError as exc:
             self.say(exc.hint, title=exc.message, severity="error", timeout=10)
         else:
             self.say(said)
-
-    def _to_copy(self) -> str:
-        screen, session = self._base_screen(), self.session
-        if isinstance(screen, FleetScreen):
-            marked = [s for s in self.fleet.sessions if s.row.id in screen.marked]
-            chosen = marked or ([session] if session else [])
-            return "\n".join(self._ssh_command(s) for s in chosen)
-        return screen.text_to_copy() if screen else ""
-
-    def _ssh_command(self, session: SessionView) -> str:
-        argv = self._ssh_argv(session)
-        return shlex.join(argv) if argv else session.row.name
-
-    def _ssh_argv(self, session: SessionView) -> list[str] | None:
-        """The command; None, with a word about why, where there is none."""
-        try:
-            return self._intents.ssh_argv(session.row.id)
-        except GpusessError as exc:
-            self.say(exc.hint, title=exc.message, severity="error", timeout=10)
-            return None
 
     def _base_screen(self) -> CockpitScreen | None:
         """The screen of the present mode, under whatever dialog is open."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
+from gpusess.sessions import spending
 from gpusess.sessions.board import FleetView, SessionView
 from gpusess.sessions.strangers import Stranger
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import SECTIONS, Key, Keys, bindings, shown
 from gpusess.tui.scene import Scene
-from gpusess.tui.spans import Line, crop, fit, wrapped
+from gpusess.tui.spans import Line, fit, wrapped
 from gpusess.tui.widgets.pane import Pane
 
 _WIDTH = 64
@@ -141,8 +143,8 @@ def _at_stake(session: SessionView) -> list[tuple[str, str]]:
 def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
     """Leaving stops nothing: says what goes on billing."""
     billing = [s for s in fleet.sessions if s.bills]
-    many = "1 session goes on" if len(billing) == 1 else f"{len(billing)} sessions go on"
-    body: list[Line] = [[(f"{many}, {fmt.money(fleet.burn)}/h.", "bold")], []]
+    goes_on = "1 session goes on" if len(billing) == 1 else f"{len(billing)} sessions go on"
+    body: list[Line] = [[(f"{goes_on}, {fmt.money(fleet.burn)}/h.", "bold")], []]
     for session in billing[:6]:
         found = status.of(session)
         rate = f"{fmt.money(session.row.price)}/h"
@@ -150,6 +152,14 @@ def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
         body.append([*name, *fit([(found.word, found.ink)], 14), *fit([(rate, "")], 12, "right")])
     if len(billing) > 6:
         body.append([(f"  and {len(billing) - 6} more", "dim")])
+    if fleet.strangers:
+        beside = sum(s.instance.price for s in fleet.strangers)
+        many = f"{len(fleet.strangers)} unknown instance{'' if len(fleet.strangers) == 1 else 's'}"
+        body.append([(f"▲ {many}, {fmt.money(beside)}/h beside that", "warn")])
+    if fleet.burn:
+        coming = spending.by_midnight(fleet)
+        body += [[], [("today ", "dim"), (fmt.money(fleet.spent_today), ""), (", by midnight ", "dim")]]
+        body[-1].append((fmt.money(coming), "bold"))
     if any(s.needs_driver for s in billing):
         body += [[], [("▲ a session that is cut off ends only when its lease does", "warn")]]
     choices: list[Choice] = [("quit.stay", "Stay", "bold"), ("quit.leave", "Leave; nothing is stopped", "")]
@@ -175,7 +185,8 @@ def stranger_dialog(stranger: Stranger, keys: Keys) -> StrangerDialog:
 
 
 class HelpScreen(ModalScreen[None], inherit_bindings=False):
-    """All keys, made from the table; in a small terminal those of the screen `here`. Any key closes it."""
+    """All keys, made from the table, those of the screen `here` first. Where they need more than one page,
+    arrows, space and tab turn it; any other key closes."""
 
     def __init__(self, keys: Keys, here: str) -> None:
         super().__init__()
@@ -185,45 +196,82 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield HelpPane(self._keys, self._here)
 
-    def on_key(self) -> None:
-        self.dismiss()
+    def on_key(self, event: events.Key) -> None:
+        pane = self.query_one(HelpPane)
+        step = _TURNS.get(event.key)
+        if step and pane.pages > 1:
+            pane.turn(step)
+            event.stop()
+        else:
+            self.dismiss()
+
+
+_TURNS = {
+    **dict.fromkeys(("right", "down", "space", "tab", "pagedown", "j"), 1),
+    **dict.fromkeys(("left", "up", "shift+tab", "pageup", "k"), -1),
+}
 
 
 class HelpPane(Pane):
-    """Sections in as many columns as the height needs."""
+    """Sections in as many columns as the width has, in as many pages as that needs."""
 
     TITLE_PAD: ClassVar[str] = ""
 
     def __init__(self, keys: Keys, here: str) -> None:
         super().__init__(id="help")
+        self.pages = 1
         self._keys = keys
         self._here = here
+        self._page = 0
 
-    def on_mount(self) -> None:
-        self.entitle("Keys")
-        self.border_subtitle = "any key closes"
+    def turn(self, step: int) -> None:
+        self._page = (self._page + step) % self.pages
+        self.redraw()
 
     def draw(self, _scene: Scene, width: int, height: int) -> list[Line]:
-        return help_lines(self._keys, width, height, self._here)
+        pages = help_pages(self._keys, width, height, self._here)
+        self.pages = max(1, len(pages))
+        self._page = min(self._page, self.pages - 1)
+        many = f"  {self._page + 1} of {self.pages}" if self.pages > 1 else ""
+        self.entitle(f"Keys{many}")
+        self.border_subtitle = "space turns, another key closes" if self.pages > 1 else "any key closes"
+        return pages[self._page] if pages else []
 
 
-def help_lines(keys: Keys, cells: int, height: int, here: str) -> list[Line]:
-    """Everything in one column where that fits, else in two, else without the other screens' keys."""
-    found = {c: _section(title, keys.of(c), every=cells > 90) for c, title in SECTIONS.items()}
-    sections = list(found.values())
-    if sum(len(section) + 1 for section in sections) > 2 * height:
-        sections = [section for context, section in found.items() if context in ("app", "list", here)]
-    whole = [line for section in sections for line in [*section, []]]
-    if len(whole) - 1 <= height:
-        return whole
-    left_count = min(len(sections[0]), height)
-    left, right = whole[:left_count], whole[left_count + 1 :]
-    half = cells // 2
-    rows = max(len(left), len(right))
-    padded = [(column + [[]] * rows)[:rows] for column in (left, right)]
-    return [[*fit(a, half - 1), (" ", ""), *crop(b, cells - half)] for a, b in zip(*padded, strict=True)][
-        :height
-    ]
+def help_pages(keys: Keys, cells: int, height: int, here: str) -> list[list[Line]]:
+    """Every section, cut into columns of `height` lines and these into pages."""
+    if height < 2:
+        return []
+    first = [context for context in ("app", here, "list") if context in SECTIONS]
+    order = [*first, *(context for context in SECTIONS if context not in first)]
+    columns: list[list[Line]] = [[]]
+    blank: list[Line] = [[]]
+    count = max(1, cells // 34)
+    every = cells // count > 44
+    for context in order:
+        if not keys.of(context):
+            continue
+        section = _section(SECTIONS[context], keys.of(context), every)
+        # A section that would be cut begins a new column, if it fits into one.
+        if columns[-1] and len(columns[-1]) + 1 + len(section) > height >= len(section):
+            columns.append([])
+        for line in [*(blank if columns[-1] else []), *section]:
+            if len(columns[-1]) >= height:
+                columns.append([])
+            columns[-1].append(line)
+    wide = cells // count
+    return [_beside(columns[i : i + count], wide) for i in range(0, len(columns), count)]
+
+
+def _beside(columns: list[list[Line]], cells: int) -> list[Line]:
+    rows = max(len(column) for column in columns)
+    lines: list[Line] = []
+    for y in range(rows):
+        line: Line = []
+        for column in columns:
+            line += [*fit(column[y] if y < len(column) else [], cells - 1), (" ", "")]
+        lines.append(line)
+    return lines
 
 
 def _section(title: str, keys: list[Key], every: bool) -> list[Line]:

@@ -4,10 +4,11 @@ starts drivers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from gpusess.providers.base import Offer
+    from gpusess.sessions.leftovers import Found
     from gpusess.sessions.offers import Answer
     from gpusess.sessions.wizard import Estimate, Guard, Job
 
@@ -21,6 +22,10 @@ class Intents(Protocol):
 
     def stop_run(self, session_id: str, run_id: str) -> None:
         """End one run; the instance stays and goes on billing."""
+        ...
+
+    def steer(self, session_id: str, run_id: str, ask: dict[str, Any]) -> None:
+        """Ask something of a training that runs: the fields of `train_protocol.Ask`, without its id."""
         ...
 
     def resume(self, session_id: str) -> None:
@@ -39,7 +44,15 @@ class Intents(Protocol):
         """What the user wants of an unknown instance: adopt, terminate (adopted first) or ignore."""
         ...
 
-    # Those of the wizard may take their time: they are called from a thread.
+    # What follows may take its time: it is called from a thread.
+
+    def reach(self, session_id: str) -> str:
+        """The command of `ssh_argv` as one line; empty where there is no instance to reach."""
+        ...
+
+    def leftovers(self) -> list[Found]:
+        """What bills beside instances, as each provider says now."""
+        ...
 
     def jobs(self) -> list[Job]:
         """The specs that could be started."""

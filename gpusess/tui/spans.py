@@ -5,6 +5,8 @@ markup, and whatever is not printable is taken out before it reaches a terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 from rich.cells import cell_len, set_cell_size
@@ -89,10 +91,37 @@ def title(text: str, inks: Inks, pad: str = " ") -> Content:
     return Content(f"{pad}{to_ascii(shown) if inks.ascii else shown}{pad}")
 
 
+def difference(was: Line, now: Line, cells: int) -> tuple[int, int]:
+    """(x, width) of the part of a line of so many cells that looks different now."""
+    if not all(text.isprintable() for text, _ in (*was, *now)):
+        return 0, cells  # what is drawn of it is not what it says
+    first = _alike(was, now)
+    if width(was) != width(now):
+        return first, max(0, cells - first)
+    last = _alike(
+        [(text[::-1], ink) for text, ink in reversed(was)], [(t[::-1], i) for t, i in reversed(now)]
+    )
+    return first, max(1, width(now) - last - first)
+
+
+def _alike(was: Line, now: Line) -> int:
+    """Cells that two lines have in common at their beginning."""
+    x = 0
+    for (old, old_ink), (new, ink) in zip(was, now, strict=False):
+        if old == new and old_ink == ink:
+            x += cell_len(new)
+            continue
+        if old_ink == ink and old.isascii() and new.isascii():
+            x += next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+        break
+    return x
+
+
 def to_strip(line: Line, inks: Inks, cells: int, base: Style, background: str = "") -> Strip:
     """What a terminal gets. `base` fills what no ink says; `background` is an ink under the whole line."""
     segments = []
-    for text, ink in fit(line, cells):
+    for ink, parts in groupby(fit(line, cells), itemgetter(1)):  # each segment costs a colour's bytes
+        text = "".join(part for part, _ in parts)
         shown = to_ascii(text) if inks.ascii else text
         segments.append(Segment(shown, base + inks(f"{ink} {background}" if background else ink)))
     return Strip(segments, cells)

@@ -145,6 +145,9 @@ def trouble(session: SessionView) -> str:
         return f"the worker died {run.state.crashes}×, it starts again in {fmt.clock(run.state.restart_in)}"
     if session.stale is not None:
         return f"no heartbeat for {fmt.age(session.stale)}"
+    collapse = run.state.train.alarm if run.state.train else None
+    if collapse:
+        return f"collapse at step {collapse.step}: {collapse.message} (4 shows it)"
     return f"alarm: {run.state.alarm.message}" if run.state.alarm else ""
 
 

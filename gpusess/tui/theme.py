@@ -4,8 +4,10 @@ never colours, so that a theme, `ansi` or NO_COLOR is decided here alone.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
+from rich.cells import cell_len
 from rich.color import Color as RichColor
 from rich.style import Style
 from textual.color import Color
@@ -110,14 +112,27 @@ _SYMBOLS = {
     "─": "-", "━": "=", "╸": "=", "╌": "-", "│": "|", "┤": "+", "└": "+", "┬": "+", "┴": "+",
     "·": "-", "×": "x", "±": "~", "…": "~", "›": ">", "–": "-", "→": ">", "█": "#", "░": ".", "▎": "|",
     "▁": "_", "▂": ".", "▃": "-", "▄": "=", "▅": "+", "▆": "*", "▇": "%",
-    "↑": "^", "↓": "v", "⏎": "<", "←": "<", "◂": "<", "▸": ">",
+    "°": " ", "▀": "~", "▔": "~", "⠿": "#",
+    "≤": "<", "≥": ">", "↑": "^", "↓": "v", "⏎": "<", "←": "<", "◂": "<", "▸": ">",
 }  # fmt: skip
 _TO_ASCII = str.maketrans(_SYMBOLS)
 
 
 def to_ascii(text: str) -> str:
-    """The same text, cell for cell, with plain characters in the place of our symbols."""
-    return text if text.isascii() else text.translate(_TO_ASCII)
+    """The same text, cell for cell, in plain characters: our symbols in their likeness, letters without their
+    marks, and a question mark for each cell of what has no likeness."""
+    if text.isascii():
+        return text
+    plain = text.translate(_TO_ASCII)
+    return plain if plain.isascii() else "".join(map(_plain, plain))
+
+
+def _plain(char: str) -> str:
+    if char.isascii():
+        return char
+    cells = cell_len(char)
+    letter = unicodedata.normalize("NFKD", char)[:1]
+    return letter if cells == 1 and letter.isascii() and letter.isprintable() else "?" * cells
 
 
 class Inks:

@@ -71,13 +71,13 @@ def screens(world: World) -> Iterator[list[Screen]]:
 def test_the_whole_way_by_keys(world: World, screens: list[Screen]) -> None:
     spec = world.write_spec(samples=60, pace=0.4)
     screens.append(screen := Screen(world, 120, 40, "up", str(spec)))
-    screen.wait("1 Fleet", "2 Run", "Accuracy", "95% Wilson", "/ 60", seconds=60)
+    screen.wait("1 Fleet", "3 Run", "Accuracy", "95% Wilson", "/ 60", seconds=60)
     screen.keys("1")
     name = world.session.name
     screen.wait("Sessions  1", name, "$1.00/h")
-    screen.keys("3")
+    screen.keys("6")
     screen.wait("FOLLOW", "INFO  worker evaluate: 60 of 60 to do")
-    screen.keys("2")
+    screen.keys("3")
     screen.resize(80, 24)
     screen.wait("Accuracy", "right")
     screen.keys("x")

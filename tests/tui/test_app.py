@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
+from textual.binding import Binding
 from textual.pilot import Pilot
 
 from gpusess.errors import SessionError
 from gpusess.tui.app import CockpitApp
-from gpusess.tui.dialogs import Dialog, HelpScreen
-from gpusess.tui.keys import SECTIONS, Keys
+from gpusess.tui.dialogs import Dialog, HelpPane, HelpScreen
+from gpusess.tui.keys import SECTIONS, TABLE, Keys, bindings
 from gpusess.tui.screens.base import CockpitScreen, LineWidget
 from gpusess.tui.settings import TuiSettings
 from gpusess.tui.spans import Line, plain
@@ -27,6 +28,7 @@ from . import world as worlds
 from .conftest import MakeApp
 
 WIDE, SMALL = (120, 40), (80, 24)
+SCREEN_KEYS = [key.keys for key in TABLE if key.id.startswith("screen.")]
 
 
 def screen_of(app: CockpitApp) -> CockpitScreen:
@@ -94,12 +96,28 @@ async def test_run_shows_what_the_reducer_says(make_app: MakeApp) -> None:
         assert "batch 70" in text(app, "#tail")
 
 
+async def test_run_shows_what_was_expected_and_the_difference(make_app: MakeApp, world: worlds.World) -> None:
+    expect = {"low": 0.70, "high": 0.74, "says": "the baseline base"}
+    (planned,) = (
+        r for _, r in worlds.evaluation(total=1319, done=0, start=0, pace=1) if r["kind"] == "planned"
+    )
+    world.write("s-amber", "s-amber-0", "journal.jsonl", [(1, {**planned, "expect": expect})])
+    app = make_app(session_id="s-amber")
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        now = text(app, "#now")
+        for words in ("expected    70.0 – 74.0", "the baseline base", "difference  ▲ -9.8 points"):
+            assert words in now
+        pane = screen_of(app).query_one("#now", Pane)
+        assert ("▲ -9.8 points", "warn bold") in [span for line in pane._lines for span in line]
+
+
 async def test_numbers_switch_screens_and_escape_goes_back(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         for key, mode in (
-            ("2", "run"),
-            ("3", "logs"),
+            ("3", "run"),
+            ("6", "logs"),
             ("escape", "run"),
             ("escape", "fleet"),
             ("escape", "fleet"),
@@ -189,11 +207,24 @@ async def test_quit_says_what_goes_on_billing(make_app: MakeApp) -> None:
         assert isinstance(app.screen, Dialog)
         said = app.screen.query_one(Pane).text
         assert "3 sessions go on, $5.41/h." in said
+        assert "by midnight $50.37" in said
         await keys(pilot, "enter")
         assert app.is_running
         assert not isinstance(app.screen, Dialog)
         await keys(pilot, "ctrl+q", "y")
         assert app._exit
+
+
+async def test_quit_names_what_nobody_here_knows(
+    empty_world: worlds.World, intents: worlds.FakeIntents
+) -> None:
+    worlds.unknown(empty_world)
+    app = CockpitApp(empty_world.board(), intents, settings=TuiSettings(theme="dark"))
+    async with app.run_test(size=SMALL) as pilot:
+        await settled(pilot)
+        await keys(pilot, "q")
+        assert isinstance(app.screen, Dialog)
+        assert "2 unknown instances, $4.98/h beside that" in app.screen.query_one(Pane).text
 
 
 async def test_quit_does_not_ask_when_nothing_bills(
@@ -204,7 +235,7 @@ async def test_quit_does_not_ask_when_nothing_bills(
         await settled(pilot)
         assert "No sessions yet." in text(app, "#sessions")
         assert "gpusess up SPEC" in text(app, "#sessions")
-        await keys(pilot, "2", "3", "1", "tab", "z", "j", "x", "y", "enter", "q")
+        await keys(pilot, "3", "6", "1", "tab", "z", "j", "x", "y", "enter", "q")
         assert app._exit
 
 
@@ -271,18 +302,46 @@ async def test_remapped_keys_and_their_places(make_app: MakeApp, intents: worlds
         assert not isinstance(app.screen, HelpScreen)
 
 
-@pytest.mark.parametrize(("size", "contexts"), [(SMALL, ("app", "list", "fleet")), (WIDE, tuple(SECTIONS))])
-async def test_help_names_every_key(
-    make_app: MakeApp, size: tuple[int, int], contexts: tuple[str, ...]
-) -> None:
-    """In a small terminal those of the screen that one is on."""
+def test_no_key_means_two_things_at_once() -> None:
+    for context in SECTIONS:
+        if context == "replay":
+            continue  # its keys hold on every screen of a replay, where what ends or costs something is off
+        everywhere = {"app", "list"} if context not in ("app", "list") else set()
+        found: dict[str, str] = {}
+        for key in TABLE:
+            for name in key.keys.split(",") if key.where in {context, *everywhere} else ():
+                assert name not in found, (context, name, key.id, found[name])
+                found[name] = key.id
+
+
+def test_every_action_can_have_another_key() -> None:
+    """Each of the table's, by its id: the footer and the help follow, and so does Textual's own keymap."""
+    wanted = {key.id: f"ctrl+f{i}" for i, key in enumerate(TABLE)}
+    assert len(wanted) == len(TABLE)
+    changed = Keys(wanted)
+    assert not changed.unknown
+    assert {key.id: key.keys for key in changed.table} == wanted
+    bound = [binding for context in {key.where for key in TABLE} for binding in bindings(context)]
+    assert {binding.id for binding in bound if isinstance(binding, Binding)} == set(wanted)
+
+
+@pytest.mark.parametrize("size", [(60, 16), SMALL, WIDE, (200, 60)])
+async def test_help_names_every_key(make_app: MakeApp, size: tuple[int, int]) -> None:
+    """Over as many pages as that takes; one of a large terminal holds all."""
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await keys(pilot, "f1")
-        said = app.screen.query_one(Pane).text
-        for key in Keys().of(*contexts):
+        pane = app.screen.query_one(HelpPane)
+        said = pane.text
+        for _ in range(pane.pages - 1):
+            await keys(pilot, "space")
+            said += pane.text
+        for key in Keys().of(*SECTIONS):
             assert key.description[:20] in said, key
+        assert pane.pages == 1 or size != (200, 60)
+        await keys(pilot, "q")
+        assert not isinstance(app.screen, HelpScreen)
 
 
 async def test_palette_can_do_what_keys_can(make_app: MakeApp, intents: worlds.FakeIntents) -> None:
@@ -294,7 +353,12 @@ async def test_palette_can_do_what_keys_can(make_app: MakeApp, intents: worlds.F
         offered = [key.id for key in Commands(app.screen)._keys()]
         possible = [k.id for k in app.keys.of("app", "run") if app.possible(k.action) and k.id != "palette"]
         assert offered == possible
-        await keys(pilot, "colon", *"termin")
+        await keys(pilot, "colon", *"gale logs")
+        await pilot.pause(0.4)
+        await keys(pilot, "enter")
+        await pilot.pause(0.2)
+        assert (app.current_mode, app.selected) == ("logs", "s-gale"), "any session by its name"
+        await keys(pilot, "3", "left_square_bracket", "colon", *"termin")
         await pilot.pause(0.4)
         await keys(pilot, "enter")
         await pilot.pause(0.2)
@@ -308,7 +372,7 @@ async def test_copy_takes_the_ssh_command_and_keeps_it_in_a_file(make_app: MakeA
         await keys(pilot, "y")
         assert app.clipboard == "ssh -p 2222 ubuntu@192.0.2.7"
         assert (tmp_path / "clip.txt").read_text() == app.clipboard + "\n"
-        await keys(pilot, "j", "j", "2", "tab", "y")
+        await keys(pilot, "j", "j", "3", "tab", "y")
         assert "95% Wilson" in app.clipboard
 
 
@@ -337,13 +401,13 @@ async def test_freeze_holds_the_display_and_says_so(make_app: MakeApp, world: wo
 
 
 async def test_a_still_fleet_is_not_redrawn(make_app: MakeApp) -> None:
-    for mode in ("1", "2", "3"):
+    for mode in SCREEN_KEYS:
         app = make_app(session_id="s-amber")
         async with app.run_test(size=WIDE) as pilot:
             await settled(pilot)
             await keys(pilot, mode)
             await pilot.pause(0.3)
-            widgets = [w for w in screen_of(app).query("*") if isinstance(w, LineWidget)]
+            widgets = [w for w in screen_of(app).query("*") if isinstance(w, Pane | RowTable | LogView)]
             before = [w.redrawn for w in widgets]
             for _ in range(5):
                 app.refresh_board()
@@ -393,7 +457,7 @@ async def test_resizing_in_the_middle(make_app: MakeApp) -> None:
         for size in ((80, 24), (50, 12), (200, 60), (61, 16), (30, 5), (120, 40)):
             await pilot.resize_terminal(*size)
             await pilot.pause(0.05)
-            for mode in ("1", "3", "2"):
+            for mode in (*SCREEN_KEYS, "3"):
                 await keys(pilot, mode)
         assert "818 / 1,319" in text(app, "#header")
 
@@ -432,7 +496,7 @@ async def test_logs_follow_search_and_filter(make_app: MakeApp, world: worlds.Wo
     app = make_app(session_id="s-amber")
     async with app.run_test(size=SMALL) as pilot:
         await settled(pilot)
-        await keys(pilot, "3")
+        await keys(pilot, "6")
         view = screen_of(app).query_one(LogView)
         assert "FOLLOW" in text(app, "#loghead")
         assert "batch 70" in view.text
@@ -468,15 +532,15 @@ async def test_hostile_text_is_drawn_as_text(make_app: MakeApp, world: worlds.Wo
     )
     app = make_app(session_id="s-amber")
     async with app.run_test(size=WIDE, notifications=True) as pilot:
-        for key in ("1", "2", "3", "x", "escape", "q", "escape", "y"):
+        for key in (*SCREEN_KEYS, "x", "escape", "q", "escape", "y"):
             await keys(pilot, key)
             await pilot.pause(0.05)
             svg = app.export_screenshot()
             assert "\x1b" not in svg
             assert "\u202e" not in svg
-        await keys(pilot, "3")
+        await keys(pilot, "6")
         assert "[red]not markup[/]" in text(app, "#log")
-        await keys(pilot, "2")
+        await keys(pilot, "3")
         assert "[red]not markup[/]" in text(app, "#checks")
 
 
@@ -526,15 +590,22 @@ async def test_themes_change_in_place(make_app: MakeApp) -> None:
             assert app.theme == theme
 
 
-async def test_ascii_draws_nothing_else(make_app: MakeApp) -> None:
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_ascii_draws_nothing_else(
+    make_app: MakeApp, world: worlds.World, size: tuple[int, int]
+) -> None:
+    worlds.unknown(world)
+    world.log("s-amber", "s-amber-0", "worker.log", [(0, "INFO", "naïve 漢字 ⠿ \u202e → 64 °C")])
     app = make_app(session_id="s-amber", ascii=True)
-    async with app.run_test(size=WIDE) as pilot:
-        for mode in ("1", "2", "3"):
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        for mode in (*SCREEN_KEYS, "x", "escape", "q", "escape", "question_mark", "escape"):
             await keys(pilot, mode)
+            await app.workers.wait_for_complete()
             await pilot.pause(0.05)
             for strip in app.screen._compositor.render_strips():
                 shown = "".join(segment.text for segment in strip)
-                assert shown.isascii(), shown
+                assert shown.isascii(), (mode, shown)
 
 
 def test_lines_are_plain(make_app: MakeApp) -> None:

@@ -7,6 +7,7 @@ from math import nan
 import pytest
 
 from gpusess.analysis.logs import LogLine
+from gpusess.sessions.phases import phases
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import TABLE, Keys
 from gpusess.tui.settings import TuiSettings
@@ -116,11 +117,11 @@ def test_columns_drop_by_rank_and_grow_into_the_room() -> None:
 
 def test_timeline_measures_steps_from_transitions(world: World) -> None:
     fleet = {s.row.id: s for s in world.board().refresh().sessions}
-    steps = {s.name: (s.mark, s.seconds and round(s.seconds)) for s in timeline.steps(fleet["s-amber"])}
+    steps = {s.name: (s.mark, s.seconds and round(s.seconds)) for s in phases(fleet["s-amber"])}
     assert steps["boot"] == ("past", 108)
     assert steps["run"] == ("present", 1440)
     assert steps["pull"] == ("future", None)
-    failed = {s.name: s.mark for s in timeline.steps(fleet["s-frost"])}
+    failed = {s.name: s.mark for s in phases(fleet["s-frost"])}
     assert failed["connect"] == "failed"
     assert all(width(timeline.line(fleet["s-amber"], cells)) <= cells for cells in (60, 80, 120))
 

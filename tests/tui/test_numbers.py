@@ -86,7 +86,7 @@ def test_best_of_n_stands_beside_the_accuracy(world: World) -> None:
                 "reranker": "energy",
             }
             fold(state, {**score, "score": float(candidate)})
-    assert best_text(state) == "random pick 33.3 %, energy 33.3 %, oracle 66.7 %"
+    assert best_text(state) == "random pick 33.3 %, energy 33.3 % (0 % of the gap), oracle 66.7 %"
     view = running(world)
     assert view.run is not None
     view.run.state.best = state.best

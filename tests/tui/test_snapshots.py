@@ -15,6 +15,16 @@ SnapCompare = Any
 
 SMALL, WIDE, LARGE = (80, 24), (120, 40), (200, 60)
 
+SCREENS: dict[str, tuple[str, ...]] = {
+    "fleet": ("1", "j", "j"),
+    "session": ("2",),
+    "run": ("3",),
+    "logs": ("6",),
+    "gpu": ("7",),
+    "cost": ("8",),
+}
+"""Screen → the keys that show it."""
+
 
 def _press(*keys: str) -> Any:
     async def run(pilot: Pilot[Any]) -> None:
@@ -22,17 +32,35 @@ def _press(*keys: str) -> Any:
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
+        await pilot.app.workers.wait_for_complete()
         await settled(pilot)
 
     return run
 
 
 @pytest.mark.parametrize("size", [SMALL, WIDE], ids=["80x24", "120x40"])
-@pytest.mark.parametrize("screen", ["fleet", "run", "logs"])
+@pytest.mark.parametrize("screen", SCREENS)
 def test_screens(snap_compare: SnapCompare, make_app: MakeApp, screen: str, size: tuple[int, int]) -> None:
-    keys = {"fleet": ("1", "j", "j"), "run": (), "logs": ("3",)}[screen]
     app = make_app(session_id=None if screen == "fleet" else "s-amber")
-    assert snap_compare(app, terminal_size=size, run_before=_press(*keys))
+    assert snap_compare(app, terminal_size=size, run_before=_press(*SCREENS[screen]))
+
+
+@pytest.mark.parametrize("settings", [{"theme": "light"}, {"ascii": True}], ids=["light", "ascii"])
+@pytest.mark.parametrize("screen", ["fleet", "session", "cost"])
+def test_screens_in_other_looks(
+    snap_compare: SnapCompare, make_app: MakeApp, screen: str, settings: dict[str, Any]
+) -> None:
+    app = make_app(session_id=None if screen == "fleet" else "s-amber", **settings)
+    assert snap_compare(app, terminal_size=WIDE, run_before=_press(*SCREENS[screen]))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "200x60"])
+def test_eight_gpus(
+    snap_compare: SnapCompare, make_app: MakeApp, world: worlds.World, size: tuple[int, int]
+) -> None:
+    worlds.many_gpus(world)
+    app = make_app(session_id="s-amber")
+    assert snap_compare(app, terminal_size=size, run_before=_press("7"))
 
 
 @pytest.mark.parametrize(

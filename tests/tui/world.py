@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ from typing import Any
 
 from gpusess import paths
 from gpusess.errors import GpusessError
-from gpusess.providers.base import Instance, InstanceStatus, Offer
+from gpusess.providers.base import Instance, InstanceStatus, Leftover, Offer
+from gpusess.sessions import traffic
 from gpusess.sessions.board import Board
 from gpusess.sessions.driver_lock import lock_path
 from gpusess.sessions.ledger import Rental
+from gpusess.sessions.leftovers import Found
 from gpusess.sessions.offers import Answer
 from gpusess.sessions.states import State
 from gpusess.sessions.store import Store
@@ -45,7 +48,8 @@ class FakeIntents:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
-        self.looks = 0
+        self.looks = self.looks_beside = 0
+        self.beside = BESIDE
         self.refuse: GpusessError | None = None
         self.argv: list[str] | None = ["ssh", "-p", "2222", "ubuntu@192.0.2.7"]
 
@@ -55,6 +59,9 @@ class FakeIntents:
     def stop_run(self, session_id: str, run_id: str) -> None:
         self._take("stop_run", session_id, run_id)
 
+    def steer(self, session_id: str, run_id: str, ask: dict[str, Any]) -> None:
+        self._take("steer", session_id, run_id, ask)
+
     def resume(self, session_id: str) -> None:
         self._take("resume", session_id)
 
@@ -63,6 +70,15 @@ class FakeIntents:
 
     def stranger(self, provider: str, instance_id: str, answer: str) -> None:
         self._take("stranger", provider, instance_id, answer)
+
+    def reach(self, session_id: str) -> str:
+        if self.refuse:
+            raise self.refuse
+        return shlex.join(self.argv) if self.argv else ""
+
+    def leftovers(self) -> list[Found]:
+        self.looks_beside += 1
+        return self.beside
 
     def jobs(self) -> list[Job]:
         return JOBS
@@ -95,6 +111,12 @@ class FakeIntents:
             raise self.refuse
         self.asked.append(what)
 
+
+BESIDE = [
+    Found("lambda", [Leftover("file system", "fs-1", "data", "us-east-1", 200.0, None, False)]),
+    Found("vast", error="vast is in trouble (502)"),
+    Found("shadeform", [Leftover("volume", "vol-9", "checkpoints", "denver-2", 512.0, 0.0561, True)]),
+]
 
 JOBS = [
     Job(Path("specs/gsm8k.yaml"), "gsm8k", "H100:1", "gsm8k-8shot, svamp", gpus=(("H100", 1),), providers=("lambda", "vast"), max_hours=4.0),
@@ -232,6 +254,18 @@ def _running(world: World) -> None:
         offer=OFFER_H100, price=2.49, launched=NOW - 1699, instance_id="i-1",
     )  # fmt: skip
     world.store.update_run("s-amber-0", status="running", started=NOW - 1439)
+    lease = (
+        "it ends itself after 30 min without a word or a working run, and at the latest at 2026-03-14 18:00"
+    )
+    options = {"budget": 4.0, "lease": lease, "host_key": "injected", "python": "/usr/bin/python3.11"}
+    world.store.update("s-amber", options={**options, "gpus": ["NVIDIA H100 80GB HBM3"]})
+    world.store.ledger.change("gpusess-s-amber-1", deadline=NOW + 10_234)
+    for before, source, files, size, sent in (
+        (1500, "code", 214, 3_400_000, 412_000),
+        (1460, "Qwen2.5-1.5B-Instruct", 9, 3_087_000_000, 3_087_000_000),
+    ):
+        took = sent / 112e6
+        traffic.note("s-amber", traffic.Sent(NOW - before, source, files, size, files, sent, took))
     world.drive("s-amber")
     world.write(
         "s-amber", "s-amber-0", "journal.jsonl", list(evaluation(total=1319, done=818, start=1400, pace=1.7))
@@ -297,7 +331,9 @@ def heartbeats(start: float, end: float, every: float) -> Iterator[tuple[float, 
     while before >= end:
         gpu = {
             "index": 0, "name": "H100", "util": 88.0 + i * 7 % 12, "mem_used": (66 << 30) + (i * 13 % 50 << 26),
-            "mem_total": 80 << 30, "power": 560.0 + i * 29 % 110, "temp": 64.0,
+            "mem_total": 80 << 30, "power": 560.0 + i * 29 % 110, "temp": 64.0 + i * 3 % 5,
+            "power_limit": 700.0, "clock": 1755 + i * 15 % 90, "clock_max": 1980, "clock_mem": 2619,
+            "throttle": ["power"] if i % 20 < 4 else [],
         }  # fmt: skip
         cpu = 18.0 + i * 11 % 17
         yield before, {
@@ -351,6 +387,33 @@ def _done(world: World) -> None:
     records.append((7310, {"kind": "finished", "outcome": "complete", "message": ""}))
     world.write("s-gale", "s-gale-0", "journal.jsonl", records)
     world.write("s-gale", "s-gale-0", "events.jsonl", list(heartbeats(8690, 7310, every=30)))
+
+
+def many_gpus(world: World, count: int = 8) -> None:
+    """The running session's instance as one with several GPUs, of which one is too hot."""
+    beats = []
+    for before, beat in heartbeats(1430, 2, every=5):
+        (first,) = beat["gpus"]
+        gpus = [
+            {**first, "index": i, "util": max(0.0, first["util"] - 9 * i), "temp": first["temp"] + 3 * i}
+            for i in range(count)
+        ]
+        gpus[-1] |= {"throttle": ["heat", "power"], "clock": 1140}
+        beats.append((before, {**beat, "gpus": gpus}))
+    rewrite(world, beats)
+
+
+def no_gpu(world: World) -> None:
+    """The running session's instance as one without a GPU."""
+    rewrite(world, [(before, {**beat, "gpus": []}) for before, beat in heartbeats(1430, 2, every=5)])
+
+
+def rewrite(world: World, beats: list[tuple[float, dict[str, Any]]]) -> None:
+    """Other heartbeats for the running session."""
+    path = paths.run_dir("s-amber", "s-amber-0") / "events.jsonl"
+    path.unlink()
+    world.seq.pop(path)
+    world.write("s-amber", "s-amber-0", "events.jsonl", beats)
 
 
 def unknown(world: World) -> None:

@@ -35,8 +35,10 @@ class AccuracyChart(Pane):
         band = ", 95% band" if self.band else ""
         forced = " (forced)" if state.forced else ""
         self.entitle(f"Accuracy{forced}  {fmt.percent(state.accuracy)}% {fmt.plus_minus(state.band)}{band}")
-        self._scale = scale_for(state.curve, state.total, self._scale)
-        return plot(state.curve, self._scale, width, height, self._look())
+        self._scale = scale_for(state.curve, state.curve_end, self._scale)
+        expected = state.expected
+        level = (expected.low + expected.high) / 2 if expected else None
+        return plot(state.curve, self._scale, width, height, self._look(), level=level)
 
     def toggle_band(self) -> None:
         self.band = not self.band

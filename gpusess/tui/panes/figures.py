@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpusess.analysis.run_state import Category, Finding
+from gpusess.analysis.text import clean
 from gpusess.sessions import money
 from gpusess.sessions.board import RunView, SessionView
 from gpusess.tui import fmt
@@ -24,6 +25,7 @@ def now_lines(session: SessionView, run: RunView) -> list[Line]:
         return [*_accuracy(run), [], *training_lines(state.train), [], attempt, *_cost(session, run)]
     lines = [
         *_accuracy(run),
+        *_expected(run),
         *([_pair("forced", [("past a check", "warn")])] if state.forced else []),
         *_best(run),
         [],
@@ -48,6 +50,29 @@ def _accuracy(run: RunView) -> list[Line]:
         _pair("accuracy", [(f"{fmt.percent(run.state.accuracy)} %" if band else fmt.NONE, "bold")]),
         _pair("95% Wilson", [(wilson, "")]),
     ]
+
+
+def _expected(run: RunView) -> list[Line]:
+    """Where the accuracy should come out, by the spec or a baseline, and how far it is from there."""
+    expected, accuracy = run.state.expected, run.state.accuracy
+    if expected is None:
+        return []
+    low, high = f"{expected.low * 100:.1f}", f"{expected.high * 100:.1f}"
+    lines = [
+        _pair("expected", [(low if low == high else f"{low} – {high}", "")]),
+        _pair("", [(clean(expected.says), "dim")]),
+    ]
+    if accuracy is not None:
+        lines.append(_pair("difference", [_difference(run, accuracy - (expected.low + expected.high) / 2)]))
+    return lines
+
+
+def _difference(run: RunView, share: float) -> tuple[str, str]:
+    """In percentage points; coloured where the band says that it is none of chance."""
+    band, expected = run.state.band, run.state.expected
+    assert expected
+    outside = band is not None and (band[1] < expected.low or band[0] > expected.high)
+    return f"{'▲ ' if outside else ''}{share * 100:+.1f} points", "warn bold" if outside else "bold"
 
 
 def _best(run: RunView) -> list[Line]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from rich.cells import cell_len
 
 from gpusess.analysis.text import clean
 from gpusess.analysis.training_state import Shown, TrainState
+from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line
+from gpusess.tui.widgets.pane import Pane
 
 FIGURES = {
     "loss": "loss",
@@ -48,6 +52,26 @@ def shown_lines(shown: list[Shown], width: int) -> list[Line]:
         lines.append([(clean(row.row), "bold"), (f"  {counted} of {len(row.pieces)} tokens count", "dim")])
         lines += _flow(row, width)
     return lines
+
+
+class SampleRows(Pane):
+    """The rows token by token; takes no room where there are none."""
+
+    def on_mount(self) -> None:
+        self.entitle("As the model sees it: what counts for the loss is coloured")
+
+    def show(self, scene: Scene) -> None:
+        train = scene.run.state.train if scene.run else None
+        self.set_class(not (train and train.shown), "-none")
+        super().show(scene)
+
+    def key(self, scene: Scene) -> Hashable:
+        train = scene.run.state.train if scene.run else None
+        return (scene.run.row.id, len(train.shown)) if scene.run and train else None
+
+    def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
+        train = scene.run.state.train if scene.run else None
+        return shown_lines(train.shown, width)[:height] if train else []
 
 
 def _flow(row: Shown, width: int) -> list[Line]:

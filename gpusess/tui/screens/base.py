@@ -9,16 +9,19 @@ from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widget import Widget
 
+from gpusess.sessions.strangers import Stranger
+from gpusess.tui.painting import TightCompositor
 from gpusess.tui.scene import Scene
 from gpusess.tui.widgets.log_view import LogView
 from gpusess.tui.widgets.pane import Pane
 from gpusess.tui.widgets.row_table import RowTable
 from gpusess.tui.widgets.status_bar import AlarmLine, KeyBar, StatusBar, Tabs, TinyLine
+from gpusess.tui.widgets.text_view import TextView
 
 if TYPE_CHECKING:
     from gpusess.tui.app import CockpitApp
 
-LineWidget = Pane | RowTable | LogView
+LineWidget = Pane | RowTable | LogView | TextView
 
 
 class CockpitScreen(Screen[None], inherit_bindings=False):
@@ -28,11 +31,17 @@ class CockpitScreen(Screen[None], inherit_bindings=False):
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
+        self._compositor = TightCompositor()
         self.zoomed: Widget | None = None
 
     @property
     def cockpit(self) -> CockpitApp:
         return cast("CockpitApp", self.app)
+
+    @property
+    def needs_logs(self) -> bool:
+        """Whether the scene must have the session's log lines."""
+        return self.NEEDS_LOGS
 
     def compose(self) -> ComposeResult:
         yield StatusBar(id="status")
@@ -93,6 +102,12 @@ class CockpitScreen(Screen[None], inherit_bindings=False):
         kept = set(pane.ancestors_with_self) if pane else set()
         for widget in self.query("#body *"):
             widget.set_class(widget in kept, "-kept")
+
+    @property
+    def stranger(self) -> Stranger | None:
+        """The unknown instance that keys act on."""
+        found = self.cockpit.fleet.strangers
+        return found[0] if found else None
 
     def text_to_copy(self) -> str:
         """What `copy` takes when it is not the ssh command."""

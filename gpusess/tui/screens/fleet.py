@@ -1,4 +1,4 @@
-"""The Fleet screen: all sessions in a table, and a preview of the one under the cursor."""
+"""The Fleet screen: all sessions in a table, a preview of the one under the cursor, and today's spending."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 
 from gpusess.sessions.board import SessionView
 from gpusess.sessions.strangers import Stranger
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import bindings
 from gpusess.tui.panes.accuracy import AccuracyChart
+from gpusess.tui.panes.log_tail import LogTail
 from gpusess.tui.panes.preview import Preview
 from gpusess.tui.panes.progress import time_left
+from gpusess.tui.panes.spend import SpendChart
+from gpusess.tui.reaching import ssh_command
 from gpusess.tui.scene import Scene
 from gpusess.tui.screens.base import CockpitScreen
 from gpusess.tui.spans import Line, width
@@ -40,6 +43,9 @@ COLUMNS = (
     Column("PROVIDER", 10, 12, 10),
     Column("AGE", 7, 7, 11, "right"),
 )
+
+HIGH = 50
+"""Rows from which on the stylesheet shows the log below the preview (`-high`)."""
 
 _MEASURED = 60
 """Rows whose cells decide how wide a column may grow."""
@@ -101,27 +107,37 @@ class FleetScreen(CockpitScreen):
 
     def __init__(self) -> None:
         super().__init__("fleet")
-        self.marked: set[str] = set()
         self._shown: Sequence[SessionView] = ()
         self._filter = ""
         self._wide = [0] * len(COLUMNS)
+        self._cells: dict[int, list[Line]] = {}
+        """Row → its cells as they were measured for this look; they are drawn as well."""
 
     @property
     def table(self) -> RowTable:
         return self.query_one("#sessions", RowTable)
+
+    @property
+    def needs_logs(self) -> bool:
+        """A large terminal has room for the log of the row under the cursor."""
+        return self.size.height >= HIGH
 
     def compose_body(self) -> ComposeResult:
         yield RowTable(COLUMNS, id="sessions")
         yield StrangerTable()
         yield FilterLine("/", "words of a row, !word for rows without it")
         with Horizontal(id="below"):
-            yield Preview(id="preview")
-            yield AccuracyChart(id="chart")
+            with Vertical(id="of-the-row"):
+                yield Preview(id="preview")
+                yield LogTail(id="tail")
+            with Vertical(id="beside-preview"):
+                yield AccuracyChart(id="chart")
+                yield SpendChart(id="spend")
 
     def show(self, scene: Scene) -> None:
         fleet = scene.fleet.sessions
-        if not self.query("#below"):
-            return  # not composed yet: the panes take the app's scene when they are
+        if not (self.query("#sessions") and self.query("#below")):
+            return  # not composed yet (the panes take the app's scene when they are), or not any more
         self._shown = [s for s in fleet if passes(s, self._filter)] if self._filter else fleet
         if self._shown and scene.session and scene.session.row.id not in {s.row.id for s in self._shown}:
             # What keys act on is always a row that can be seen.
@@ -153,6 +169,13 @@ class FleetScreen(CockpitScreen):
         """The unknown instance under the cursor, where that table has the focus; else the first."""
         return self.query_one(StrangerTable).chosen
 
+    def text_to_copy(self) -> str:
+        """The ssh commands of the marked sessions, else of the one under the cursor."""
+        session = self.cockpit.session
+        marked = [s for s in self.cockpit.fleet.sessions if s.row.id in self.cockpit.marked]
+        chosen = marked or ([session] if session else [])
+        return "\n".join(ssh_command(self.cockpit, s) for s in chosen)
+
     def action_open_row(self) -> None:
         if isinstance(self.focused, StrangerTable):
             self.cockpit.action_stranger()
@@ -164,7 +187,7 @@ class FleetScreen(CockpitScreen):
 
     def action_mark(self) -> None:
         if self._shown:
-            self.marked ^= {self._shown[self.table.cursor].row.id}
+            self.cockpit.marked ^= {self._shown[self.table.cursor].row.id}
             self.cockpit.tick()
 
     def go_back(self) -> bool:
@@ -174,9 +197,10 @@ class FleetScreen(CockpitScreen):
         table, shown = self.table, self._shown
         nothing = [[], [("  No session passes this filter.", "dim"), ("  esc clears it", "dim")]]
         table.empty = nothing if scene.fleet.sessions else _EMPTY
-        marked = frozenset(i for i, s in enumerate(shown) if s.row.id in self.marked)
+        marked = frozenset(i for i, s in enumerate(shown) if s.row.id in self.cockpit.marked)
         table.columns = self._columns(shown)
-        table.set_rows(len(shown), lambda i: row_cells(shown[i]), marked)
+        measured = self._cells
+        table.set_rows(len(shown), lambda i: measured.get(i) or row_cells(shown[i]), marked)
         table.entitle(self._title(scene))
         self.set_class(not scene.fleet.sessions, "-empty")
         rows = len(shown) + 2 if shown else 4
@@ -189,8 +213,9 @@ class FleetScreen(CockpitScreen):
 
     def _columns(self, shown: Sequence[SessionView]) -> list[Column]:
         """Columns that grow no wider than what they hold; they never shrink, so that nothing jumps."""
-        for session in shown[:_MEASURED]:
-            for i, cell in enumerate(row_cells(session)):
+        self._cells = {row: row_cells(session) for row, session in enumerate(shown[:_MEASURED])}
+        for cells in self._cells.values():
+            for i, cell in enumerate(cells):
                 self._wide[i] = max(self._wide[i], width(cell))
         return [
             replace(c, most=max(c.least, min(c.most, w))) for c, w in zip(COLUMNS, self._wide, strict=True)
@@ -199,4 +224,4 @@ class FleetScreen(CockpitScreen):
     def _title(self, scene: Scene) -> str:
         every, shown = len(scene.fleet.sessions), len(self._shown)
         title = f"Sessions  {every}" if every == shown else f"Sessions  {shown} of {every}"
-        return f"{title}   ■ {len(self.marked)} marked" if self.marked else title
+        return f"{title}   ■ {len(self.cockpit.marked)} marked" if self.cockpit.marked else title

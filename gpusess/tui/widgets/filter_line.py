@@ -27,16 +27,20 @@ class FilterLine(Pane):
     class Done(Message):
         """The focus goes back to the list; the filter stays."""
 
-    def __init__(self, prompt: str, hint: str) -> None:
-        super().__init__(id="filter", classes="-none")
+    def __init__(self, prompt: str, hint: str, *, id: str = "filter") -> None:
+        super().__init__(id=id, classes="-none")
         self.value = ""
         self._prompt = prompt
         self._hint = hint
         self._back_to: Widget | None = None
+        self._bad: int | None = None
+        # Textual moves the focus on when what had it is hidden: never here, where letters would become text.
+        self.can_focus = False
 
     def open(self) -> None:
         self._back_to = self.screen.focused if self.screen.focused is not self else self._back_to
         self.remove_class("-none")
+        self.can_focus = True
         self.focus()
 
     def clear(self) -> bool:
@@ -49,15 +53,31 @@ class FilterLine(Pane):
             self._back_to.focus()
         return True
 
+    def put(self, text: str) -> None:
+        """Set the text from elsewhere than the keyboard; none hides the line."""
+        self.set_class(not text and not self.has_focus, "-none")
+        self._change(text)
+
+    def complain(self, at: int | None) -> None:
+        """Mark the text from a character on as wrong; None: nothing is."""
+        self._bad = at
+        self.refresh()
+
     def show(self, scene: Scene) -> None:
         self._scene = scene
 
     def render_line(self, y: int) -> Strip:
         cursor = [("█", "data")] if self.has_focus else []
         hint = "" if self.value else f" {self._hint}"
-        line: Line = [(f" {self._prompt} ", "data bold"), (self.value, "bold"), *cursor, (hint, "dim")]
+        good = len(self.value) if self._bad is None else self._bad
+        typed: Line = [(self.value[:good], "bold"), (self.value[good:], "err bold")]
+        line: Line = [(f" {self._prompt} ", "data bold"), *typed, *cursor, (hint, "dim")]
         self._lines = [line]
         return super().render_line(y)
+
+    def on_blur(self) -> None:
+        self.can_focus = False
+        self.refresh()
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "enter":

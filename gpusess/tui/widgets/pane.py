@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gpusess.tui.scene import Scene
-from gpusess.tui.spans import Line, plain, title, to_strip
+from gpusess.tui.spans import Line, difference, plain, title, to_strip
 
 if TYPE_CHECKING:
     from gpusess.tui.app import CockpitApp
@@ -55,7 +55,9 @@ class Pane(Widget, can_focus=True):
         """Set the title in the pane's upper rule. Plain text: a name is never markup."""
         if text != self._title:
             self._title = text
-            self.border_title = title(text, self.cockpit.inks, self.TITLE_PAD)
+            # Not as `border_title`: that sends the whole pane again, and some titles hold a live figure.
+            self._border_title = title(text, self.cockpit.inks, self.TITLE_PAD)
+            self.refresh(Region(-self.content_offset.x, -1, self.outer_size.width, 1))
 
     def show(self, scene: Scene) -> None:
         """Take a new scene; costs next to nothing where nothing has changed."""
@@ -98,7 +100,12 @@ class Pane(Widget, can_focus=True):
         changed = [y for y in range(rows) if _at(old, y) != _at(lines, y)]
         self.redrawn += len(changed)
         if changed:
-            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+            self.refresh(*(self._changed(old, lines, y) for y in changed))
+
+    def _changed(self, old: list[Line], lines: list[Line], y: int) -> Region:
+        """Of a row what looks different now."""
+        x, wide = difference(_at(old, y) or [], _at(lines, y) or [], self.size.width)
+        return Region(x, y, wide, 1)
 
 
 def _at(lines: list[Line], y: int) -> Line | None:

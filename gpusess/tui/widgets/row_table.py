@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gpusess.tui.app import CockpitApp
 
 Cells = Sequence[Line]
+Placed = tuple[int, int, Line]
+"""Where a cell begins, how wide it is with the gap before it, and what is in it."""
 RowGetter = Callable[[int], Cells]
 
 
@@ -86,7 +88,11 @@ class RowTable(ScrollView, can_focus=True):
         self.redrawn = 0
         self._title = ""
         self._rows: RowGetter = lambda _: []
-        self._drawn: dict[int, list[Line]] = {}
+        self._fitted: list[tuple[int, int]] = []
+        self._gap = 1
+        self._drawn: dict[int, list[Placed]] = {}
+        self._drawn_from = 0
+        """The first row, where `_drawn` was drawn: after scrolling it says nothing."""
 
     @property
     def text(self) -> str:
@@ -119,6 +125,7 @@ class RowTable(ScrollView, can_focus=True):
     def forget(self) -> None:
         """Draw every row anew: the theme has changed."""
         self._drawn.clear()
+        self._measure()
         self.refresh()
 
     def action_move(self, step: int) -> None:
@@ -146,12 +153,16 @@ class RowTable(ScrollView, can_focus=True):
         self.forget()
 
     def render_line(self, y: int) -> Strip:
-        if y:
-            self._drawn[y] = [self._line(y)]
+        if self.scroll_offset.y != self._drawn_from:
+            self._drawn_from = self.scroll_offset.y
+            self._drawn.clear()
+        if y not in self._drawn:
+            self._drawn[y] = self._placed(y)
+        line = [span for _, _, cell in self._drawn[y] for span in cell]
         row = self._row_at(y)
         here = y > 0 and row == self.cursor and self.count > 0
         inks = cast("CockpitApp", self.app).inks
-        return to_strip(self._line(y), inks, self.size.width, self.rich_style, "on-cursor" if here else "")
+        return to_strip(line, inks, self.size.width, self.rich_style, "on-cursor" if here else "")
 
     def _go(self, row: int) -> None:
         before = self.cursor
@@ -167,42 +178,57 @@ class RowTable(ScrollView, can_focus=True):
         elif self.cursor >= top + visible:
             self.scroll_to(y=self.cursor - visible + 1, animate=False, immediate=True)
 
-    @property
-    def _gap(self) -> int:
-        return 2 if self.size.width >= 100 else 1
-
     def _row_at(self, y: int) -> int:
         return y - 1 + self.scroll_offset.y
 
     def _line(self, y: int) -> Line:
-        """The line at screen row `y` of the content: the header stays where it is."""
+        return [span for _, _, cell in self._placed(y) for span in cell]
+
+    def _measure(self) -> None:
+        """How wide the columns are now: asked for each row, and the same for all."""
+        self._gap = 2 if self.size.width >= 100 else 1
+        self._fitted = widths(self.columns, self.size.width - 3, self._gap)
+
+    def _placed(self, y: int) -> list[Placed]:
+        """The cells at screen row `y` of the content, from left to right: the header stays where it is."""
         if not self.count:
-            return self.empty[y] if y < len(self.empty) else []
-        fitted = widths(self.columns, self.size.width - 3, self._gap)
+            return [(0, self.size.width, self.empty[y] if y < len(self.empty) else [])]
         if y == 0:
-            titles = [[(self.columns[i].title, "dim")] for i in range(len(self.columns))]
-            return [("  ", ""), *self._cells(titles, fitted)]
+            titles: Cells = [[(column.title, "dim")] for column in self.columns]
+            return [(0, 2, [("  ", "")]), *self._cells(titles)]
         row = self._row_at(y)
         if row >= self.count:
             return []
         gutter = "▌" if row == self.cursor else " "
         mark = "■" if row in self.marked else " "
-        return [(gutter, "data"), (mark, "warn"), *self._cells(self._rows(row), fitted)]
+        return [(0, 2, [(gutter, "data"), (mark, "warn")]), *self._cells(self._rows(row))]
 
-    def _cells(self, cells: Cells, fitted: list[tuple[int, int]]) -> Line:
-        line: Line = []
-        for i, size in fitted:
-            line += [(" " * self._gap, "")] if line else []
-            line += fit(cells[i], size, self.columns[i].align)
-        return line
+    def _cells(self, cells: Cells) -> list[Placed]:
+        if not self._fitted:
+            self._measure()
+        placed: list[Placed] = []
+        x = 2
+        for i, size in self._fitted:
+            gap = self._gap if placed else 0
+            line = fit(cells[i], size, self.columns[i].align)
+            placed.append((x, size + gap, [(" " * gap, ""), *line] if gap else line))
+            x += size + gap
+        return placed
 
     def _redraw_changed(self) -> None:
-        changed = []
+        """Send what looks different: the cells of a row that have changed, or all of it with the cursor."""
+        self._measure()
+        before, self._drawn = self._drawn, {}
+        self._drawn_from = self.scroll_offset.y
+        changed: list[Region] = []
         for y in range(self.size.height):
-            line = [self._line(y)]
-            if self._drawn.get(y) != line:
-                self._drawn[y] = line
+            was, now = before.get(y, []), self._placed(y)
+            self._drawn[y] = now
+            if len(was) != len(now) or was[:1] != now[:1]:
                 changed.append(Region(0, y, self.size.width, 1))
+            else:
+                both = zip(was, now, strict=True)
+                changed += [Region(x, y, wide, 1) for old, (x, wide, cell) in both if old != (x, wide, cell)]
         self.redrawn += len(changed)
         if changed:
             self.refresh(*changed)

@@ -4,10 +4,11 @@ always true: it says itself where the display is frozen or still catching up.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 from textual import events
 
+from gpusess.sessions.board import Replay
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import Key, shown
 from gpusess.tui.scene import Scene
@@ -22,7 +23,8 @@ _COUNTS = (("live", "●", "ok"), ("starting", "◐", "info"), ("failed", "✗",
 def status_line(scene: Scene, cells: int) -> Line:
     """Counts, burn and the day's budget, with as much detail as there is room for."""
     left = joined([_name(), *_counts(scene, long=cells >= 100)], "   " if cells >= 100 else "  ", "")
-    right = joined([_badge(scene), _money(scene, cells)], "   ", "")
+    money = [] if scene.fleet.replay else _money(scene, cells)
+    right = joined([_badge(scene), money], "   ", "")
     return spread(left, [*right, (" ", "")], cells)
 
 
@@ -40,9 +42,30 @@ def _counts(scene: Scene, long: bool) -> list[Line]:
 
 
 def _badge(scene: Scene) -> Line:
+    if scene.fleet.replay:
+        return _replay(scene.fleet.replay, scene.fleet.catching_up)
     if scene.frozen:
         return [(" FROZEN ", "warn bold reverse")]
     return [("catching up…", "info")] if scene.fleet.catching_up else []
+
+
+def _replay(replay: Replay, behind: bool) -> Line:
+    """Nobody may take it for the present: where it is in the recording, and how fast it goes."""
+    ended = replay.at >= replay.length
+    pace = (
+        "catching up…"
+        if behind
+        else "at its end"
+        if ended
+        else "stands still"
+        if replay.paused
+        else f"{replay.speed:g}× as fast"
+    )
+    return [
+        (" REPLAY ", "info bold reverse"),
+        (f" {fmt.clock(replay.at)} / {fmt.clock(replay.length)}", "bold"),
+        (f"  {pace}", "info"),
+    ]
 
 
 def _money(scene: Scene, cells: int) -> Line:
@@ -61,7 +84,7 @@ def _money(scene: Scene, cells: int) -> Line:
 
 class StatusBar(Pane, can_focus=False):
     def key(self, scene: Scene) -> Hashable:
-        return scene.fleet.version, scene.second, scene.frozen, scene.fleet.catching_up
+        return scene.fleet.version, scene.second, scene.frozen, scene.fleet.catching_up, scene.fleet.replay
 
     def draw(self, scene: Scene, width: int, _height: int) -> list[Line]:
         return [status_line(scene, width)]
@@ -79,40 +102,71 @@ class TinyLine(Pane, can_focus=False):
         return [first, *alarm][:height]
 
 
+_TABS = ((3, True, True), (1, True, True), (1, False, True), (1, False, False))
+"""Less and less of the tabs: the gap between them, those without a number, the names of the others."""
+
+
 class Tabs(Pane, can_focus=False):
-    """The screens that there are, and where one is."""
+    """The screens that there are, and where one is: the session and its run, and its place among all."""
 
     def key(self, scene: Scene) -> Hashable:
         session = scene.session
         return scene.fleet.version, session.row.id if session else None, self.screen.id
 
     def draw(self, scene: Scene, width: int, _height: int) -> list[Line]:
-        line: Line = [(" ", "")]
-        for key in self._tabs():
-            here = key.id == f"screen.{self.screen.id}"
-            line += [(f"{shown(key.keys)} ", "dim"), (key.label, "data bold" if here else ""), ("   ", "")]
-        trail = self._trail(scene) if scene.session else []
-        return [spread(line, [*trail, (" ", "")], width)]
+        for self._gap, self._every, self._named in _TABS:
+            tabs = self._line()
+            for trail in self._trails(scene):
+                if cell_width(tabs) + cell_width(trail) < width:
+                    return [spread(tabs, [*trail, (" ", "")], width)]
+        return [crop(tabs, width)]
 
     def on_click(self, event: events.Click) -> None:
         at = 1
         for key in self._tabs():
-            end = at + len(f"{shown(key.keys)} {key.label}") + 3
+            end = at + len(f"{shown(key.keys)} {self._label(key)}") + self._gap
             if at <= event.x < end:
                 self.run_worker(self.app.run_action(key.action, self.screen), exit_on_error=False)
             at = end
 
-    def _tabs(self) -> list[Key]:
-        return [key for key in self.cockpit.keys.of("app") if key.id.startswith("screen.")]
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._gap = 3
+        self._named = self._every = True
+        """Those without a number too, and not only where one is on them."""
 
-    def _trail(self, scene: Scene) -> Line:
+    def _line(self) -> Line:
+        line: Line = [(" ", "")]
+        for key in self._tabs():
+            here = key.id == f"screen.{self.screen.id}"
+            line += [
+                (f"{shown(key.keys)} ", "dim"),
+                (self._label(key), "data bold reverse" if here else ""),
+                (" " * self._gap, ""),
+            ]
+        return line
+
+    def _label(self, key: Key) -> str:
+        return key.label if self._named or key.id == f"screen.{self.screen.id}" else ""
+
+    def _tabs(self) -> list[Key]:
+        found = [key for key in self.cockpit.keys.of("app") if key.id.startswith("screen.")]
+        here = f"screen.{self.screen.id}"
+        return [key for key in found if self._every or key.keys.isdigit() or key.id == here]
+
+    def _trails(self, scene: Scene) -> Iterator[Line]:
+        """Where one is, with less and less of it."""
         session = scene.session
-        assert session
+        if not session:
+            yield []
+            return
         order = [s.row.id for s in scene.fleet.sessions]
-        place = f"{order.index(session.row.id) + 1}/{len(order)}" if session.row.id in order else ""
+        place = f"   {order.index(session.row.id) + 1}/{len(order)}" if session.row.id in order else ""
         name: Line = [(session.row.name, "bold")]
         run: Line = [(session.run.row.name, "")] if session.run else []
-        return [*joined([name, run], " › "), (f"   {place}", "dim")]
+        yield [*joined([name, run], " › "), (place, "dim")]
+        yield [*name, (place.replace("   ", " "), "dim")]
+        yield crop(name, 16)
 
 
 class AlarmLine(Pane, can_focus=False):
