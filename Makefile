@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-slow-sample matrix lint format bench bench-cli bench-eval bench-sync clean help
+.PHONY: demo test test-slow test-slow-sample matrix lint format bench bench-cli bench-eval bench-sync bench-train bench-tui clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/: .*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ format: $(STAMP) ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-cli bench-eval bench-sync ## all benchmarks
+bench: bench-cli bench-eval bench-sync bench-train bench-tui ## all benchmarks
 
 bench-cli: $(STAMP)  ## start-up, first paint, stream latency, idle cost, generation
 	$(BIN)/python -m benchmarks.cli
@@ -45,6 +45,12 @@ bench-sync: $(STAMP)  ## syncing and streaming beside rsync, scp and ssh; needs 
 
 bench-eval: $(STAMP)  ## scores, verdicts and pace beside lm-evaluation-harness; records at home
 	$(BIN)/python -m benchmarks.eval
+
+bench-train: $(STAMP)  ## what a training gains, survives and stops, and its pace beside TRL's own script
+	$(BIN)/python -m benchmarks.train
+
+bench-tui: $(STAMP)  ## the cockpit on a pseudo terminal: keys under a flood of records, a million results, 50 sessions
+	$(BIN)/python -m benchmarks.tui
 
 # torch comes first and pinned: a newer one would bring gigabytes of CUDA packages along.
 $(STAMP): pyproject.toml constraints.txt

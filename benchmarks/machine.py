@@ -81,6 +81,15 @@ class Terminal:
         """Everything painted so far."""
         return b"".join(data for _, data in self.painted)
 
+    @property
+    def sent(self) -> int:
+        """Bytes painted so far."""
+        return sum(len(data) for _, data in self.painted)
+
+    def press(self, keys: bytes) -> None:
+        """Type something."""
+        os.write(self._master, keys)
+
     def wait_for(self, text: bytes, seconds: float = 20.0) -> None:
         """Until `text` has been painted. Raises BenchmarkBroken."""
         end = time.monotonic() + seconds

@@ -28,7 +28,9 @@ class Row:
         above, below = self.ours, self.other
         if self.times is not None and not self.more_is_better:
             above, below = below, above
-        return above / below if below else float("inf")
+        if not below:
+            return 1.0 if above == below else float("inf")
+        return above / below
 
     @property
     def ok(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -46,12 +47,19 @@ Minimal().run()
 def measure(quick: bool) -> Iterator[Line]:
     """The rows of this group, as they come."""
     rounds = 5 if quick else 11
-    with data_folder(), worlds.live_session(ended=SESSIONS - 1):
+    with data_folder(), world():
+        yield from _commands(rounds)
+        yield from first_paint(rounds)
+
+
+@contextlib.contextmanager
+def world() -> Iterator[None]:
+    """20 sessions, one of them running with 1,000 results."""
+    with worlds.live_session(ended=SESSIONS - 1):
         worlds.write_mirror("journal.jsonl", worlds.opening(RESULTS))
         worlds.write_mirror("journal.jsonl", [worlds.result(i) for i in range(RESULTS)], first=3)
         worlds.write_mirror("events.jsonl", [worlds.heartbeat(i) for i in range(30)])
-        yield from _commands(rounds)
-        yield from _first_paint(rounds)
+        yield
 
 
 def _commands(rounds: int) -> Iterator[Line]:
@@ -71,7 +79,8 @@ def _commands(rounds: int) -> Iterator[Line]:
     yield Note(f"{rounds} rounds: --help {spread(helps)} s, status {spread(statuses)} s")
 
 
-def _first_paint(rounds: int) -> Iterator[Line]:
+def first_paint(rounds: int) -> Iterator[Line]:
+    """The cockpit's first paint, in a `world`."""
     ours, floor = [], []
     _paint(COCKPIT, worlds.NAME)
     for _ in range(rounds):

@@ -16,6 +16,7 @@ from remote_agent.journal import encode
 
 LIVE, RUN = "live-session", "live-run"
 NAME = "amber-finch"
+FLEET_RESULTS = 200
 
 
 @contextlib.contextmanager
@@ -34,6 +35,38 @@ def live_session(ended: int = 0) -> Iterator[Store]:
     finally:
         lock.release()
         store.close()
+
+
+@contextlib.contextmanager
+def live_fleet(count: int) -> Iterator[Store]:
+    """A store with so many sessions that all run and are driven, each with FLEET_RESULTS results."""
+    store = Store(paths.database())
+    locks = []
+    for i in range(count):
+        _session(store, f"fleet-{i:02}", name_of(i), "gsm8k", f"fleet-{i:02}-run", State.RUNNING)
+        store.update_run(f"fleet-{i:02}-run", status="running", started=time.time())
+        locks.append(DriverLock(f"fleet-{i:02}"))
+        records = [*opening(5000), *(result(n) for n in range(FLEET_RESULTS))]
+        with fleet_mirror(i, "journal.jsonl").open("wb") as file:
+            file.writelines(encode(record, seq, time.time()) for seq, record in enumerate(records))
+    try:
+        yield store
+    finally:
+        for lock in locks:
+            lock.release()
+        store.close()
+
+
+def name_of(number: int) -> str:
+    """The name of a session of the fleet."""
+    return f"cedar-wren-{number:02}"
+
+
+def fleet_mirror(number: int, name: str) -> Path:
+    """A file of a session of the fleet, at home."""
+    path = paths.run_dir(f"fleet-{number:02}", f"fleet-{number:02}-run") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _session(store: Store, id: str, name: str, job: str, run: str, upto: State) -> None:

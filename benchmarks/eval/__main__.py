@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 from benchmarks import runner
-from benchmarks.eval import million, pace, scores
+from benchmarks.eval import million, pace, scores, verdicts
 
 GROUPS: dict[str, runner.Measure] = {
     "scores": scores.measure,
+    "choices": verdicts.choices,
+    "answers": verdicts.answers,
     "pace": pace.measure,
     "million": million.measure,
 }

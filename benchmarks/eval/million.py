@@ -1,11 +1,13 @@
-"""A run of a million results at home: opened, reduced, and compared with another of a million.
+"""A run of a million results at home: opened, reduced, compared with another of a million, and looked
+through.
 
-The records are made up, as long as those of real runs. The first look at a journal checks each line; what is
-measured is a later one, which checks the whole by one sum. The first look stands beside it as a note.
+The records are made up, as long as those of real runs. The first look at a journal checks each line and
+indexes it; what is measured is a later one. The first look stands beside it as a note.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import tempfile
@@ -38,6 +40,54 @@ found = compare([Side(r.label, r.state, r.answers) for r in runs])
 assert all(row.paired.n == runs[0].answers.total for row in found.against), found.warnings
 """
 
+_LOOK = """\
+import json, sys, time
+from pathlib import Path
+from gpusess.sessions.mirror import RunMirror
+from gpusess.sessions.result_index import ResultIndex
+from gpusess.sessions.result_view import ResultView
+
+def timed(work):
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+def opened():
+    global view
+    view = ResultView(ResultIndex(Path(sys.argv[1])))
+    settle()
+    page(0)
+
+def settle():
+    while view.work(0.008):
+        pass
+
+def page(first):
+    for place in range(first, min(first + 40, view.shown)):
+        row = view.row_at(place)
+        view.row(row), view.index.record(row)
+
+def filtered(words):
+    view.filter(words)
+    settle()
+    page(0)
+
+def folded():
+    mirror = RunMirror(Path(sys.argv[1]))
+    while mirror.refresh():
+        pass
+    assert mirror.state.done == view.index.rows
+
+found = {"open": timed(opened)}
+found["filter"] = timed(lambda: filtered("wrong cat:c2 tok>40 !got:7"))
+found["text"] = timed(lambda: filtered('"per hour"'))
+view.filter("")
+pages = sorted(timed(lambda: page(at * 977 % (view.shown - 40))) for at in range(400))
+found["page"] = pages[380]
+found["fold"] = timed(folded)
+print(json.dumps(found))
+"""
+
 
 def measure(_quick: bool) -> Iterator[Line]:
     """CPU seconds and memory of one process that reads both runs and compares them."""
@@ -51,6 +101,16 @@ def measure(_quick: bool) -> Iterator[Line]:
         yield Row("1,000,000 results, opened and reduced", alone.cpu, SECONDS, "s cpu")
         yield Row("… compared with 1,000,000 others", again.cpu, SECONDS, "s cpu")
         yield Row("… peak memory", again.peak_mib, MIB, "MiB", digits=0)
+        look = [sys.executable, "-c", _LOOK, argv[-1]]
+        run(look)
+        looked = run(look)
+        found = json.loads(looked.output)
+        yield Row("1,000,000 results opened to be looked through", found["open"], 0.3, "s cpu", digits=3)
+        yield Row("… a filter of four words", found["filter"], 0.5, "s cpu", digits=3)
+        yield Row("… a filter by a text in the completions", found["text"], 0.5, "s cpu", digits=3)
+        yield Row("… page down, p95", 1000 * found["page"], 15.0, "ms cpu", digits=1)
+        yield Row("… the run's state when the cockpit starts", found["fold"], 0.3, "s cpu", digits=3)
+        yield Row("… peak memory", looked.peak_mib, MIB, "MiB", digits=0)
         yield Note(f"{size / 1e6:.0f} MB of journals; the first look took {first.cpu:.1f} s of cpu")
 
 

@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.eval.sides import VLLM_ENV, Ours, Theirs, data, ours, rows_of, theirs, write_rows
+from benchmarks.eval.sides import (
+    NO_DATA,
+    VLLM_ENV,
+    Ours,
+    Theirs,
+    cost_of,
+    data,
+    ours,
+    rows_of,
+    theirs,
+    write_rows,
+)
 from benchmarks.generation import PEER, environment, model_folder, peer_python
 from benchmarks.machine import run
 from benchmarks.rows import Line, Note, Row, Skipped
@@ -26,6 +37,7 @@ from remote_agent.tasks.gsm8k import ASKED
 QUESTIONS, TOKENS, PEER_BATCH = 32, 128, 32
 """The peer's best batch size was found by trying 1, 8, 16 and 32: 239, 83, 64 and 61 CPU seconds."""
 ROUNDS, QUICK_QUESTIONS, QUICK_TOKENS = 2, 16, 48
+"""Rounds under vLLM, whose goal is the narrow one; the others take one."""
 LENGTH, MEMORY, AT_ONCE = 1024, 0.2, 32
 JOURNAL_LIMIT = 2.0
 """Percent of the evaluation's wall time."""
@@ -66,11 +78,7 @@ def measure(quick: bool) -> Iterator[Line]:
     """The rows of this group."""
     model, rows = model_folder(), data("gsm8k/test.jsonl")
     if isinstance(model, str) or rows is None:
-        why = (
-            model
-            if isinstance(model, str)
-            else "the shared data is not here: GPUSESS_SHARED names its folder"
-        )
+        why = model if isinstance(model, str) else NO_DATA
         yield from (Skipped(name, why) for name in ("generation", "vllm beside bare vllm", "journal"))
         return
     with tempfile.TemporaryDirectory(prefix="gpusess-bench-") as scratch:
@@ -84,17 +92,8 @@ def measure(quick: bool) -> Iterator[Line]:
         under_vllm = yield from _under_vllm(bench)
         if peer is not None:
             best = bench.count / min(filter(None, (half, under_vllm)))
-            yield Row(
-                "questions a cpu s, best of bfloat16",
-                best,
-                bench.count / peer,
-                "/s",
-                "peer",
-                PEER,
-                True,
-                3,
-                2.5,
-            )
+            name = "questions a cpu s, best of bfloat16"
+            yield Row(name, best, bench.count / peer, "/s", "peer", PEER, True, 3, 2.5)
             yield Note(_beside("bfloat16, transformers", half, peer))
             yield Note(_beside("bfloat16, vllm", under_vllm, peer))
 
@@ -106,34 +105,27 @@ def _beside(name: str, ours: float | None, peer: float) -> str:
 
 def _beside_the_peer(bench: Bench) -> Generator[Line, None, tuple[float | None, float]]:
     """Rows in float32; returns CPU seconds of the peer's requests (None: no peer), of ours in bfloat16."""
-    peer, why = peer_python()
-    mine: list[Ours] = []
-    half: list[Ours] = []
-    peers: list[Theirs] = []
-    for number in range(bench.rounds):
-        mine.append(bench.ours(f"ours-{number}", _engine("float32")))
-        if peer:
-            peers.append(bench.theirs(f"peer-{number}"))
-        half.append(bench.ours(f"half-{number}", _engine("bfloat16")))
-    if peers:
-        for name, side, runs, times in (
-            ("float32, request phase", "request", mine, 1.3),
-            ("float32, whole process", "whole", mine, 1.3),
-        ):
-            a, b = (bench.count / median(_seconds(r, side) for r in some) for some in (runs, peers))
-            yield Row(f"questions a cpu s, {name}", a, b, "/s", "peer", PEER, True, 3, times)
-        texts = {s["doc_id"]: s["resps"][0][0] for s in peers[0].samples["bench"]}
-        ordered = sorted(mine[0].results, key=lambda r: r["sample"])
-        same = sum(r["completion"] == texts[n] for n, r in enumerate(ordered))
-        yield Row("answers of the same text", same, bench.count, "rows", "peer", PEER, True, 0)
-        yield Note(f"{PEER}, batch {PEER_BATCH}: {_costs(peers)}")
-    else:
+    available, why = peer_python()
+    mine = bench.ours("ours", _engine("float32"))
+    peer = bench.theirs("peer") if available else None
+    half = bench.ours("half", _engine("bfloat16"))
+    if peer is None:
         yield from (Skipped(f"questions a cpu s, {name}", why) for name in ("float32", "best of bfloat16"))
-    yield Note(f"ours, float32: {_costs(mine)}; {_right(mine[0])} of {bench.count} right")
-    yield Note(f"ours, bfloat16: {_costs(half)}; {_right(half[0])} of {bench.count} right")
-    share = median(100 * r.journal / r.wall for r in mine)
-    yield Row("journal, share of the time", share, JOURNAL_LIMIT, "%")
-    return median(p.request for p in peers) if peers else None, median(h.request for h in half)
+    else:
+        for name, a, b in (
+            ("request phase", mine.request, peer.request),
+            ("whole process", mine.whole.cpu, peer.whole.cpu),
+        ):
+            paces = bench.count / a, bench.count / b
+            yield Row(f"questions a cpu s, {name}", *paces, "/s", "peer", PEER, True, 3, 1.3)
+        texts = {s["doc_id"]: s["resps"][0][0] for s in peer.samples["bench"]}
+        same = sum(r["completion"] == texts[n] for n, r in enumerate(mine.results))
+        yield Row("answers of the same text", same, bench.count, "rows", "peer", PEER, True, 0)
+        yield Note(f"{PEER}, batch {PEER_BATCH}: {cost_of(peer)}")
+    yield Note(f"ours, float32: {cost_of(mine)}; {_right(mine)} of {bench.count} right")
+    yield Note(f"ours, bfloat16: {cost_of(half)}; {_right(half)} of {bench.count} right")
+    yield Row("journal, share of the time", 100 * mine.journal / mine.wall, JOURNAL_LIMIT, "%")
+    return None if peer is None else peer.request, half.request
 
 
 def _under_vllm(bench: Bench) -> Generator[Line, None, float | None]:
@@ -191,15 +183,6 @@ def _engine(dtype: str, name: str = "transformers") -> EngineSpec:
     return EngineSpec.model_validate(
         {"name": name, "dtype": dtype, "batch_size": "auto", "threads": 1, **more}
     )
-
-
-def _seconds(side: Ours | Theirs, name: str) -> float:
-    return side.request if name == "request" else side.whole.cpu
-
-
-def _costs(runs: list[Ours] | list[Theirs]) -> str:
-    pairs = ", ".join(f"{r.request:.1f} of {r.whole.cpu:.1f}" for r in runs)
-    return f"{pairs} cpu s requesting of the whole; peak {max(r.whole.peak_mib for r in runs):.0f} MiB"
 
 
 def _right(side: Ours) -> int:

@@ -22,6 +22,7 @@ from remote_agent.protocol import EngineSpec, GenerateSpec, Order, TaskSpec
 
 SHARED_ENV = "GPUSESS_SHARED"
 VLLM_ENV = "GPUSESS_VLLM_PYTHON"
+NO_DATA = "the shared data is not here: GPUSESS_SHARED names its folder"
 
 Record = dict[str, Any]
 
@@ -47,6 +48,11 @@ class Theirs:
     samples: Mapping[str, list[Record]]
 
 
+def cost_of(side: Ours | Theirs) -> str:
+    took = f"{side.request:.1f} of {side.whole.cpu:.1f} cpu s requesting of the whole"
+    return f"{took}; peak {side.whole.peak_mib:.0f} MiB"
+
+
 def data(name: str) -> Path | None:
     """A file or folder of the shared data, or None."""
     path = Path(os.environ.get(SHARED_ENV) or ROOT.parent / "shared") / "data" / name
@@ -69,21 +75,42 @@ def ours(
     engine: EngineSpec,
     generate: GenerateSpec | None = None,
     python: str = sys.executable,
-    env: Mapping[str, str] | None = None,
 ) -> Ours:
     """The agent's worker on an order of its own, as the supervisor would start it."""
+    _order_in(folder, model, task, engine, generate)
+    times = folder / "times.json"
+    cost = run([python, "-m", "benchmarks.generation_ours", str(folder), str(times)], environment())
+    found = json.loads(times.read_text())
+    return Ours(cost, found["cpu"], found["wall"], found["journal"], _results(folder))
+
+
+def our_answers(
+    folder: Path, model: Path, asked: Mapping[str, tuple[TaskSpec, GenerateSpec | None]], engine: EngineSpec
+) -> dict[str, list[Record]]:
+    """What workers record of several tasks, by their names: one after the other in one process."""
+    runs = {name: folder / name for name in asked}
+    for name, (task, generate) in asked.items():
+        _order_in(runs[name], model, task, engine, generate)
+    command = [sys.executable, "-m", "benchmarks.generation_ours", *map(str, runs.values())]
+    run([*command, str(folder / "times.json")], environment())
+    return {name: _results(place) for name, place in runs.items()}
+
+
+def _order_in(
+    folder: Path, model: Path, task: TaskSpec, engine: EngineSpec, generate: GenerateSpec | None
+) -> None:
     folder.mkdir(parents=True)
     order = Order(
         run="bench", name="bench", model=str(model), model_id=MODEL, task=task, engine=engine,
         generate=generate or GenerateSpec(),
     )  # fmt: skip
     (folder / "order.json").write_text(order.model_dump_json())
-    times = folder / "times.json"
-    command = [python, "-m", "benchmarks.generation_ours", str(folder), str(times)]
-    cost = run(command, {**environment(), **(env or {})})
-    found = json.loads(times.read_text())
-    results = [r for r in scan(folder / "journal.jsonl").records if r["kind"] == "result"]
-    return Ours(cost, found["cpu"], found["wall"], found["journal"], results)
+
+
+def _results(folder: Path) -> list[Record]:
+    """In the order of their samples' names, which is that of their rows."""
+    found = [r for r in scan(folder / "journal.jsonl").records if r["kind"] == "result"]
+    return sorted(found, key=lambda r: str(r["sample"]))
 
 
 def theirs(
@@ -107,7 +134,7 @@ def theirs(
     # fmt: off
     command = [
         "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
-        "--tasks", ",".join(tasks), "--include_path", str(folder), "--num_fewshot", "0",
+        "--tasks", ",".join(tasks), "--include_path", str(folder),
         "--batch_size", str(batch), "--device", "cpu", "--log_samples", "--output_path", str(out),
         *(["--apply_chat_template"] if template else []),
     ]

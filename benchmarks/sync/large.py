@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rows import Line, Note, Row, Skipped
-from benchmarks.sync import sides, sshd
+from benchmarks.sync import cost, sides, sshd
 from benchmarks.sync.sides import GCM, Race
 from gpusess.remote.pool import Pool
 from gpusess.sync.files import read_files
@@ -21,6 +21,8 @@ from gpusess.sync.push import push
 MIB = 1 << 20
 SHARE_OF_CAT = 0.85
 CHANGED = 0.01
+TWICE = "2 ssh cat"
+"""Half of the file over each of two connections at once: no core is left idle."""
 
 
 def measure(quick: bool) -> Iterator[Line]:
@@ -28,7 +30,7 @@ def measure(quick: bool) -> Iterator[Line]:
     if not (sshd.available() and shutil.which("rsync")):
         yield Skipped("large files", f"{sshd.MISSING}, and rsync")
         return
-    size, rounds = (256 * MIB, 3) if quick else (1024 * MIB, 5)
+    size, rounds = (256 * MIB, 3) if quick else (1024 * MIB, 3)
     with sshd.openssh() as server:
         up, down = asyncio.run(_on_loopback(server, size, rounds))
         yield from _near_rows(f"{size // MIB} MiB up, loopback", up, size)
@@ -47,6 +49,19 @@ def _near_rows(name: str, race: Race, size: int) -> Iterator[Line]:
         more_is_better=True, digits=0, times=SHARE_OF_CAT,
     )  # fmt: skip
     yield Note(race.note())
+    yield from _why(race, size)
+
+
+def _why(race: Race, size: int) -> Iterator[Line]:
+    """What the cores here allow: the raw line, and one SHA-256 of each byte at each end."""
+    hashing, scp = 2 * cost.hashing(size), race.middle("scp")
+    least = (race.weight("ssh cat") + hashing) / cost.CORES
+    weights = ", ".join(f"{side} {race.weight(side):.2f}" for side in race.cpu)
+    yield Note(f"cpu s of both ends: {weights}; SHA-256 at both ends {hashing:.2f}; {cost.CORES} cores")
+    yield Note(
+        f"if no core ever waited: ssh cat and the hashes {least:.2f} s, {scp / least:.2f}x; ssh cat over two "
+        f"connections, without hashes, {scp / race.middle(TWICE):.2f}x of scp"
+    )
 
 
 def row(name: str, race: Race, peer: str, times: float) -> Row:
@@ -80,21 +95,21 @@ async def _on_loopback(server: sshd.Server, size: int, rounds: int) -> tuple[Rac
         for _ in range(rounds):
             room.clear()
             async with sides.ours(server, base / "home") as channels:
-                up.add("ours", await sides.timed(lambda c=channels: send(source, c)))  # type: ignore[misc]
+                await up.weigh("ours", sides.timed(lambda c=channels: send(source, c)))  # type: ignore[misc]
             sides.same(source, base / "home/model.bin")
-            room.clear()
-            up.add("scp", await sides.ran(sides.scp(server.options(), str(source), f"bench:{base}/peer/x")))
-            room.clear()
-            up.add("ssh cat", await sides.ran(_cat_up(server, source, base / "peer/x")))
+            await _tools(up, room, _tools_up(server, source, base / "peer/x", size))
             room.clear()
             async with sides.ours(server, base / "home") as channels:
-                down.add("ours", await sides.timed(lambda c=channels: fetch(source, base, c)))  # type: ignore[misc]
+                await down.weigh("ours", sides.timed(lambda c=channels: fetch(source, base, c)))  # type: ignore[misc]
             sides.same(source, base / "at-home/x")
-            room.clear()
-            down.add("scp", await sides.ran(sides.scp(server.options(), f"bench:{source}", f"{base}/peer/x")))
-            room.clear()
-            down.add("ssh cat", await sides.ran(_cat_down(server, source, base / "peer/x")))
+            await _tools(down, room, _tools_down(server, source, base / "peer/x", size))
     return up, down
+
+
+async def _tools(race: Race, room: Room, tools: dict[str, list[str]]) -> None:
+    for side, argv in tools.items():
+        room.clear()
+        await race.weigh(side, sides.ran(argv))
 
 
 async def _changed(server: sshd.Server, size: int, rounds: int) -> Race:
@@ -136,11 +151,33 @@ async def fetch(source: Path, base: Path, channels: Pool) -> None:
     await pull_file(str(source), base / "at-home/x", channels, durable=False)
 
 
-def _cat_up(server: sshd.Server, source: Path, target: Path) -> list[str]:
-    ssh = shlex.join(["ssh", *server.options(), *GCM, "bench", f"cat > {shlex.quote(str(target))}"])
-    return ["sh", "-c", f"{ssh} < {shlex.quote(str(source))}"]
+def _tools_up(server: sshd.Server, source: Path, target: Path, size: int) -> dict[str, list[str]]:
+    into = [shlex.join([*_ssh(server), f"cat > {shlex.quote(f'{target}{n}')}"]) for n in range(2)]
+    return {
+        "scp": sides.scp(server.options(), str(source), f"bench:{target}"),
+        "ssh cat": ["sh", "-c", f"{into[0]} < {shlex.quote(str(source))}"],
+        TWICE: _at_once(f"{half} | {ssh}" for half, ssh in zip(_halves(source, size), into, strict=True)),
+    }
 
 
-def _cat_down(server: sshd.Server, source: Path, target: Path) -> list[str]:
-    ssh = shlex.join(["ssh", *server.options(), *GCM, "bench", f"cat {shlex.quote(str(source))}"])
-    return ["sh", "-c", f"{ssh} > {shlex.quote(str(target))}"]
+def _tools_down(server: sshd.Server, source: Path, target: Path, size: int) -> dict[str, list[str]]:
+    here = shlex.quote(str(target))
+    return {
+        "scp": sides.scp(server.options(), f"bench:{source}", str(target)),
+        "ssh cat": ["sh", "-c", f"{shlex.join([*_ssh(server), shlex.join(['cat', str(source)])])} > {here}"],
+        TWICE: _at_once(
+            f"{shlex.join([*_ssh(server), half])} > {here}{n}" for n, half in enumerate(_halves(source, size))
+        ),
+    }
+
+
+def _ssh(server: sshd.Server) -> list[str]:
+    return ["ssh", *server.options(), *GCM, "bench"]
+
+
+def _halves(source: Path, size: int) -> list[str]:
+    return [shlex.join([tool, "-c", str(size // 2), str(source)]) for tool in ("head", "tail")]
+
+
+def _at_once(commands: Iterator[str]) -> list[str]:
+    return ["sh", "-c", f"{' & '.join(commands)} & wait"]

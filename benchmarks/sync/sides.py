@@ -18,11 +18,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import ROOT, BenchmarkBroken, spread
+from benchmarks.sync import cost
 from benchmarks.sync.sshd import Server
 from gpusess.remote.pool import Pool
 from gpusess.remote.ssh import connect
 
 GCM = ["-c", "aes128-gcm@openssh.com"]
+SETTLE = 0.1
+"""Seconds until a server has taken note that its children have ended."""
 
 
 class Race:
@@ -30,12 +33,25 @@ class Race:
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
+        self.cpu: dict[str, list[float]] = {}
+        """CPU seconds of both ends, where they were weighed."""
 
     def add(self, side: str, seconds: float) -> None:
         self.seconds.setdefault(side, []).append(seconds)
 
+    async def weigh(self, side: str, work: Awaitable[float]) -> None:
+        """Add what `work` took, with the CPU seconds of both ends."""
+        before = cost.spent()
+        self.add(side, await work)
+        await asyncio.sleep(SETTLE)
+        self.cpu.setdefault(side, []).append(cost.spent() - before)
+
     def middle(self, side: str) -> float:
         return median(self.seconds[side])
+
+    def weight(self, side: str) -> float:
+        """CPU seconds, the median."""
+        return median(self.cpu[side])
 
     def note(self) -> str:
         """The spread of all sides."""

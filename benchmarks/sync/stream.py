@@ -53,7 +53,7 @@ def measure(quick: bool) -> Iterator[Line]:
     if not available():
         yield from (Skipped(name, MISSING) for name in names)
         return
-    rounds, seconds, records = (2, 4, 200_000) if quick else (5, 8, 500_000)
+    rounds, seconds, records = (2, 4, 200_000) if quick else (3, 8, 500_000)
     with openssh() as server:
         paced = _in_turns(server, rounds, RATE * seconds, RATE, BATCH)
         yield from _latency_rows(names[0], paced)
