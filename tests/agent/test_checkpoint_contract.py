@@ -76,6 +76,14 @@ class Template:
     chat_template = "{{ messages }}"
 
 
+def test_asked_in_plain_text_what_was_trained_through_a_template() -> None:
+    trained = Contract(template_sha=text_sha(Template.chat_template))
+    found = formats.trained_prompt(Template(), SPEC, trained, plain=True)
+    assert found.status == "warn"
+    assert "it is asked in plain text, without the chat template" in found.message
+    assert formats.trained_prompt(Template(), SPEC, trained).status == "ok"
+
+
 def test_another_template_or_system_prompt_than_in_training() -> None:
     same = Contract(template_sha=text_sha(Template.chat_template))
     assert formats.trained_prompt(Template(), SPEC, same).status == "ok"

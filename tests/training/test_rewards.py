@@ -49,6 +49,38 @@ def test_the_reward_for_chains_of_thought_trains(tmp_path: Path, tiny_model: Pat
     assert not [c for c in of_kind(run, "check") if "KL penalty" in c["message"]]
 
 
+def test_the_task_grades_and_a_reward_model_judges(tmp_path: Path, tiny_model: Path, rows_file: Path) -> None:
+    """Both in one training; an untrained model writes nothing that the task calls right."""
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForSequenceClassification
+
+    torch.manual_seed(0)
+    judge = tmp_path / "judge"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    config = AutoConfig.from_pretrained(tiny_model, num_labels=1, pad_token_id=tokenizer.pad_token_id)
+    LlamaForSequenceClassification(config).save_pretrained(judge)
+    tokenizer.save_pretrained(judge)
+    rewards = [{"by": "task"}, {"by": "model", "model": str(judge), "weight": 0.5}]
+    run = order_into(tmp_path / "run", tiny_model, rows_file, rewards=rewards, **GRPO)
+    assert work(run) == 0, of_kind(run, "finished")
+    steps = [record["figures"] for record in of_kind(run, "step")]
+    assert len(steps) == 2
+    assert all(0 < abs(figures["reward"]) < 1 and figures["reward_std"] > 0 for figures in steps), steps
+
+
+def test_the_task_reward_is_the_verdict_of_the_evaluation() -> None:
+    from remote_agent.protocol import TaskSpec
+    from remote_agent.registry import TASKS, load
+    from remote_agent.training.rewards import task_reward
+
+    spec = TaskSpec(name="word_problems")
+    reward = task_reward(load(TASKS["word_problems"])(), spec)
+    said = ["5 + 6 is 11\n#### 11", "#### 12", "", "no idea"]
+    chats = [[{"role": "assistant", "content": text}] for text in said]
+    assert reward(completions=chats, gold=["11"] * 4) == [1.0, 0.0, 0.0, 0.0]
+    assert reward(completions=said, gold=["11"] * 4) == [1.0, 0.0, 0.0, 0.0]
+
+
 def test_the_thought_counts_and_not_the_question_nor_the_answer_line() -> None:
     """With an actor that finds an answer likely where its text stands in the chat."""
     from remote_agent.user_code import function_of
