@@ -14,6 +14,7 @@ from remote_agent.protocol import TaskSpec
 from remote_agent.tasks import generate_word_problems
 from remote_agent.tasks.base import DataError
 from remote_agent.tasks.gsm8k import Gsm8k
+from remote_agent.tasks.svamp import Svamp
 from remote_agent.tasks.word_problems import WordProblems
 
 
@@ -92,3 +93,17 @@ def test_a_system_prompt_comes_first() -> None:
     messages = task.messages(task.load(spec).samples[0], spec)
     assert messages[0] == {"role": "system", "content": "Be brief."}
     assert messages[-1]["content"].endswith(task.answer_format(spec).instruction)
+
+
+@pytest.mark.parametrize(
+    ("given", "gold"), [(145.0, "145"), ("145.0", "145"), (7, "7"), (0.5, "0.5"), (10.0, "10")]
+)
+def test_svamps_answers_are_written_as_people_write_them(tmp_path: Path, given: object, gold: str) -> None:
+    """Its file has 145.0 for 145, which no rule that compares texts would take for the same."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"Body": "A.", "Question": "How many?", "Answer": given}) + "\n")
+    spec = TaskSpec(name="svamp", path=str(path), extractors=["lm_eval_flexible"])
+    task = Svamp()
+    (sample,) = task.load(spec).samples
+    assert sample.gold == gold
+    assert task.grade(sample, f"so {gold}", "stop", spec).verdict == "right"
