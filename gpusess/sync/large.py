@@ -33,7 +33,7 @@ SHARED = 2
 PORTION = 4
 """Blocks that a thread hashes in a row: handing over costs as much as hashing one."""
 EARLY = 4 * PORTION
-"""Blocks that are kept in memory before it is known what the other side has. Beyond them only hashes are kept:
+"""Blocks that are kept in memory before it is known what the other side has. Beyond them only hashes are:
 looking through an older version there takes a while, and most of it will not have to be sent."""
 LATER = "later"
 """Stands for the codec of a block that was hashed and not kept."""
@@ -41,7 +41,7 @@ LATER = "later"
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A block, as it is sent. `data` is empty where the other side is known to have it, or it is read LATER."""
+    """A block, as it is sent. `data` is empty where the other side has it, or it is to be read LATER."""
 
     index: int
     digest: bytes
@@ -135,6 +135,8 @@ async def _produce(
     early: list[Hashed] = []
     answer = asyncio.create_task(begun.next())
     try:
+        if workers > 1:  # A long line is slower than hashing: nothing is gained by hashing twice.
+            transfer.there = blocks.split((await answer)[1])
         async for portion in _hash_ahead(transfer, hashers):
             digests += [hashed.digest for hashed in portion]
             early += portion

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class _Target:
         self.part = path.with_name(f"{PART}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:20]}")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = -1
+        self._opening = threading.Lock()
         if self.part.exists():
             self._open()
 
@@ -108,9 +110,10 @@ class _Target:
             raise SyncError(
                 f"{self.path.name}: block {index} arrived damaged: its hash differs", "fetch it again"
             )
-        if self._handle < 0:
-            self._check_room(self.path.stat().st_size)
-            self._open()
+        with self._opening:  # Nobody writes while the older version is still being copied.
+            if self._handle < 0:
+                self._check_room(self.path.stat().st_size)
+                self._open()
         view, at = memoryview(data), index * blocks.BLOCK
         while view:
             done = os.pwrite(self._handle, view, at)

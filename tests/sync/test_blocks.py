@@ -7,20 +7,26 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gpusess.errors import SyncError, Unreachable
+from gpusess.sync import large, pull
 from gpusess.sync.fetch import fetch
 from gpusess.sync.files import read_files
 from gpusess.sync.progress import Progress
 from gpusess.sync.pull import PART, pull_file
 from gpusess.sync.push import push
+from gpusess.sync.tree import Changed
 from remote_agent.syncing.blocks import BLOCK
+from remote_agent.syncing.store import clone
 
 from .conftest import Agents, snapshot, write
 
@@ -100,6 +106,31 @@ async def test_a_killed_agent_is_sent_only_what_it_lacks(tmp_path: Path, agents:
     else:
         await push(read_files(path), "m", agents)
         await killing
+    assert (agents.home / "m").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("touched", [False, True], ids=["quiet", "written to"])
+async def test_blocks_that_were_hashed_before_it_was_known_what_is_there(
+    tmp_path: Path, agents: Agents, monkeypatch: pytest.MonkeyPatch, touched: bool
+) -> None:
+    """The agent looks through the older version for longer than this side takes for all hashes."""
+    monkeypatch.setattr(large, "EARLY", 2)
+    path = noise(tmp_path / "model.pt", 12 * MIB)
+    first = await push(read_files(path), "m", agents)
+    change(path, 1 * MIB, 7 * MIB)
+    agents.sent.clear()
+    agents.pipes[0].process.send_signal(signal.SIGSTOP)
+    pushing = asyncio.create_task(push(read_files(path), "m", agents, first.known))
+    await asyncio.sleep(0.3)
+    if touched:
+        change(path, 7 * MIB + 100)
+    agents.pipes[0].process.send_signal(signal.SIGCONT)
+    if touched:
+        with pytest.raises(Changed):
+            await pushing
+        return
+    await pushing
+    assert agents.bytes_of("block") == 2 * MIB
     assert (agents.home / "m").read_bytes() == path.read_bytes()
 
 
@@ -198,12 +229,30 @@ async def test_only_changed_blocks_come_home(tmp_path: Path, agents: Agents, cha
     assert local.read_bytes() == b""
 
 
+async def test_no_block_is_written_while_the_older_version_is_copied(
+    tmp_path: Path, agents: Agents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that come over several channels at once, and a disk that copies slowly."""
+    agents.most = 3
+    remote = noise(agents.home / "model.pt", 40 * MIB)
+    await pull_file("model.pt", tmp_path / "model.pt", agents)
+    change(remote, 5, 20 * BLOCK, 30 * BLOCK)
+
+    def slowly(*args: Any) -> None:
+        time.sleep(0.5)
+        clone(*args)
+
+    monkeypatch.setattr(pull, "clone", slowly)
+    assert (await pull_file("model.pt", tmp_path / "model.pt", agents)).received == 3 * BLOCK
+    assert (tmp_path / "model.pt").read_bytes() == remote.read_bytes()
+
+
 async def test_a_fetch_that_was_cut_off_goes_on(tmp_path: Path, agents: Agents) -> None:
     remote = noise(agents.home / "model.pt", 48 * MIB)
     local = tmp_path / "model.pt"
     pulling = asyncio.create_task(pull_file("model.pt", local, agents))
     part = lambda: next(tmp_path.glob(f"{PART}*"), None)  # noqa: E731
-    while part() is None or part().stat().st_blocks * 512 < 20 * MIB:
+    while part() is None or part().stat().st_blocks * 512 < 4 * MIB:
         await asyncio.sleep(0.001)
     agents.kill()
     with pytest.raises(Unreachable):
