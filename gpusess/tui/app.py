@@ -172,7 +172,8 @@ class CockpitApp(App[None], inherit_bindings=False):
             book and book.version,
             self.frozen,
         )
-        if news != self._shown or not only_news:
+        # A screen that is just being opened has no panes yet; they take the scene when they have a size.
+        if screen.is_mounted and (news != self._shown or not only_news):
             self._shown = news
             screen.show(self.scene)
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import os
 import re
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,65 +25,7 @@ from gpusess.tui.web.door import Door  # noqa: E402
 from gpusess.tui.web.tab import Tab, size  # noqa: E402
 
 from . import world as worlds  # noqa: E402
-from .browser import CHROMIUM, Browser, Page, chromium  # noqa: E402
-
-ROOT = Path(__file__).parents[2]
-WITHIN = 6.0
-"""Seconds until an app is gone at the latest."""
-
-
-@dataclass
-class Served:
-    """A server as a process, and the browser's side of it."""
-
-    process: subprocess.Popen[str]
-    link: str
-    home: Path
-
-    @property
-    def address(self) -> str:
-        return self.link.partition("/enter")[0]
-
-    @property
-    def apps(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.process.pid).children(recursive=True)
-        return []
-
-    async def no_app_is_left(self, seconds: float = WITHIN) -> None:
-        await until(lambda: not self.apps, seconds)
-
-
-async def until(condition: Callable[[], object], seconds: float = WITHIN) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to it"
-        await asyncio.sleep(0.05)
-
-
-@contextlib.contextmanager
-def serving(home: Path, *options: str) -> Iterator[Served]:
-    """A fleet and a server over it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPUSESS_HOME", str(home))
-        world = worlds.build(home)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gpusess", "serve", "--port", "0", *options], cwd=ROOT, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-    try:
-        assert process.stdout
-        first, second = process.stdout.readline(), process.stdout.readline()
-        assert ("only looks" in first) != ("--allow-actions" in options)
-        yield Served(process, second.split()[-1], home)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        finally:
-            process.kill()
-            world.let_go()
-            world.store.close()
+from .serving import Served, cookie_of, serving, tab, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -97,58 +34,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-COOKIES: dict[str, str] = {}
-"""Address → the cookie that its one link has given."""
-
-
 @pytest.fixture
 async def client(served: Served) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(cookies=await cookie_of(served)) as session:
         yield session
-
-
-async def cookie_of(served: Served) -> dict[str, str]:
-    if served.address not in COOKIES:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(served.link, allow_redirects=False) as response,
-        ):
-            assert response.status == 303
-            cookie = response.cookies["gpusess"]
-            assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
-            COOKIES[served.address] = cookie.value
-    return {"gpusess": COOKIES[served.address]}
-
-
-class Screen:
-    """What a tab's socket has got."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self.got = b""
-
-    async def shows(self, *words: str, seconds: float = 20) -> None:
-        """Until all words were drawn; then begins anew."""
-        end = time.monotonic() + seconds
-        while not all(word.encode() in self.got for word in words):
-            assert time.monotonic() < end, (words, self.got[-2000:])
-            with contextlib.suppress(TimeoutError):
-                message = await self.socket.receive(0.5)
-                assert message.type is aiohttp.WSMsgType.BINARY, (message, self.got[-500:])
-                self.got += message.data
-        self.got = b""
-
-    async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.socket.send_json(["stdin", key])
-
-
-@contextlib.asynccontextmanager
-async def tab(served: Served, client: aiohttp.ClientSession) -> AsyncIterator[Screen]:
-    async with client.ws_connect(f"{served.address}/ws?width=120&height=40", origin=served.address) as socket:
-        screen = Screen(socket)
-        await screen.shows("amber-finch", "$5.41/h")
-        yield screen
 
 
 # --- the door ---
@@ -269,7 +158,11 @@ async def test_quitting_ends_the_tab(served: Served, client: aiohttp.ClientSessi
 
 
 async def test_there_are_so_many_tabs_and_no_more(served: Served, client: aiohttp.ClientSession) -> None:
-    async with tab(served, client), tab(served, client):
+    socket = f"{served.address}/ws"
+    async with (
+        client.ws_connect(socket, origin=served.address),
+        client.ws_connect(socket, origin=served.address),
+    ):
         with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
             await client.ws_connect(f"{served.address}/ws", origin=served.address)
         async with client.get(served.address) as response:
@@ -352,101 +245,3 @@ async def test_a_browser_acts_only_where_it_was_allowed_to(tmp_path: Path, optio
         asked = [r.verb for s in store.sessions() for r in store.open_requests(s.id)]
         store.close()
         assert asked == (["terminate"] if options else [])
-
-
-# --- a real browser ---
-
-_SEEN = """
-window.__seen = "";
-const Theirs = window.WebSocket;
-window.WebSocket = class extends Theirs {
-  constructor(...args) {
-    super(...args);
-    this.addEventListener("message", (m) => {
-      if (m.data instanceof ArrayBuffer) window.__seen += new TextDecoder().decode(m.data);
-      else if (m.data.text) m.data.text().then((t) => { window.__seen += t; });
-    });
-  }
-};
-"""
-"""Keeps what the terminal of a page was sent: it is drawn on a canvas, where there is no text to read."""
-
-browsers = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-async def opened(browser: Browser, url: str) -> Page:
-    page = await browser.open("about:blank")
-    await page.send("Page.enable")
-    await page.send("Page.addScriptToEvaluateOnNewDocument", source=_SEEN)
-    await page.send("Page.navigate", url=url)
-    return page
-
-
-@pytest.mark.slow
-@pytest.mark.sample
-@browsers
-async def test_a_browser_draws_takes_keys_and_its_tab_ends_the_app(tmp_path: Path) -> None:
-    with serving(tmp_path) as own:
-        async with chromium(tmp_path / "profile") as browser:
-            page = await opened(browser, own.link)
-            await page.until("document.body?.className.includes('-first-byte')")
-            await page.until("window.__seen.includes('amber-finch')")
-            assert await page.value("document.cookie") == "", "no script can read it"
-            asked = await page.value(
-                "performance.getEntriesByType('resource').map(r => new URL(r.name).host)"
-            )
-            assert set(asked) == {own.address.removeprefix("http://")}
-            await page.send("Page.bringToFront")
-            assert "xterm" in await page.value("document.activeElement.className"), (
-                "keys go to the app at once"
-            )
-            await page.press("?")
-            await page.until("window.__seen.includes('Everywhere')")
-            again = await opened(browser, own.link)
-            assert "was used" in await again.until("document.body?.innerText")
-            assert len(own.apps) == 1
-            await browser.close(page)
-            await own.no_app_is_left()
-
-
-@pytest.mark.slow
-@pytest.mark.sample
-@browsers
-async def test_a_browser_does_not_carry_other_pages_in(tmp_path: Path) -> None:
-    """A page of another origin, and a foreign name that leads here (what rebinding a name comes to)."""
-    with serving(tmp_path) as own:
-        port = own.address.rpartition(":")[2]
-        async with chromium(
-            tmp_path / "profile", "--host-resolver-rules=MAP evil.example 127.0.0.1"
-        ) as browser:
-            page = await opened(browser, own.link)
-            await page.until("window.__seen.includes('amber-finch')")
-            evil = await opened(browser, f"http://evil.example:{port}/")
-            assert "own name" in await evil.until("document.body?.innerText")
-            tried = await evil.value(
-                f"""new Promise((done) => {{
-                    const socket = new WebSocket("{own.address.replace("http", "ws")}/ws");
-                    socket.onopen = () => done("open"); socket.onerror = () => done("refused");
-                }})"""
-            )
-            assert tried == "refused"
-            read = (
-                f"""fetch("{own.address}/", {{credentials: "include"}}).then(() => "read", () => "refused")"""
-            )
-            assert await evil.value(read) == "refused"
-            assert len(own.apps) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.sample
-@browsers
-@pytest.mark.parametrize("pause", [0.0, 0.3, 1.0])
-async def test_a_browser_that_is_killed_leaves_no_app(tmp_path: Path, pause: float) -> None:
-    with serving(tmp_path) as own:
-        async with chromium(tmp_path / "profile") as browser:
-            page = await browser.open("about:blank")
-            await page.send("Page.navigate", url=own.link)
-            await until(lambda: own.apps, 20)
-            await asyncio.sleep(pause)
-            browser.kill()
-            await own.no_app_is_left()

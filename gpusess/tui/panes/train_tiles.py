@@ -27,7 +27,7 @@ from gpusess.tui.widgets.pane import Pane
 if TYPE_CHECKING:
     from gpusess.tui.screens.train import TrainScreen
 
-_LABEL, _NOW, _VERDICT = 14, 10, 27
+_LABEL, _NOW, _VERDICT = 16, 10, 25
 
 
 class _OfTraining(Pane):
