@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
 from gpusess.sessions import saved_fold
 from gpusess.sessions.mirror import RunMirror
@@ -61,6 +61,7 @@ def test_going_on_from_it_is_folding_it_all(
         write(folder / "journal.jsonl", [PLANNED, *before])
         write(folder / "events.jsonl", [TELEMETRY])
         folded(folder)
+        assume((folder / saved_fold.FILE).exists())  # half a surrogate pair cannot be kept
         again = RunMirror(folder)
         assert again.length == (folder / "journal.jsonl").stat().st_size
         write(folder / "journal.jsonl", after, first=len(before) + 1)
