@@ -152,8 +152,6 @@ def _carry(near: int, far: int, delay: float, loss: float) -> None:
 
 def main(argv: list[str]) -> int:
     near, far, delay, loss, mtu = argv
-    with contextlib.suppress(OSError):  # A wire does not wait until a computer has time for it.
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(10))
     ends = _end(near, NEAR, FAR, mtu), _end(far, FAR, NEAR, mtu)
     print("ready", flush=True)
     _carry(*ends, float(delay) / 1000, float(loss))

@@ -78,7 +78,11 @@ def _last_counts(terminal: Terminal, total: int) -> Counter[str]:
     """What the screen says in the end of right and wrong ones."""
     terminal.wait_for(f"{total:,}".encode(), 30.0)
     time.sleep(1.0)
-    text = re.sub(rb"\x1b(?:\[[0-9;:?<>=]*[a-zA-Z]|[\]P][^\x07\x1b]*(?:\x07|\x1b\\))", b" ", terminal.screen)
+    before = len(terminal.painted)
+    terminal.press(b"T")  # another theme: all of the screen is painted anew
+    time.sleep(1.0)
+    painted = b"".join(data for _, data in terminal.painted[before:])
+    text = re.sub(rb"\x1b(?:\[[0-9;:?<>=]*[a-zA-Z]|[\]P][^\x07\x1b]*(?:\x07|\x1b\\))", b" ", painted)
     found: Counter[str] = Counter()
     for word, number in re.findall(rb"(right|wrong) +([\d,]+) ", text):
         found[word.decode()] = int(number.replace(b",", b""))

@@ -68,7 +68,7 @@ def _cockpit() -> Terminal:
 def _first_open() -> float:
     terminal = _cockpit()
     try:
-        return pressed(terminal, b"5", f"all {RESULTS:,}".encode(), 180.0)
+        return pressed(terminal, b"5", f"gsm8k  {RESULTS:,}".encode(), 180.0)
     finally:
         terminal.kill()
 
@@ -107,7 +107,7 @@ def _first_rows(terminal: Terminal, before: int, begin: float) -> float:
     """When sample names were painted after that."""
     while time.time() - begin < 10.0:
         for at, data in terminal.painted[before:]:
-            if len(re.findall(rb"test-\d{6}", data)) >= 2:
+            if re.search(rb"test-\d{6}", data):
                 return at
         time.sleep(0.001)
     raise BenchmarkBroken("page down painted no rows")
