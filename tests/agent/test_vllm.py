@@ -77,7 +77,9 @@ class FakeVllm:
     def SamplingParams(self, **params: Any) -> dict[str, Any]:
         return params
 
-    def add_request(self, name: str, prompt: dict[str, list[int]], params: dict[str, Any]) -> None:
+    def add_request(
+        self, name: str, prompt: dict[str, list[int]], params: dict[str, Any], lora_request: None
+    ) -> None:
         self.waiting.append((name, prompt["prompt_token_ids"], params))
         self.seen.append(self.waiting[-1])
 
