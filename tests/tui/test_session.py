@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from textual.pilot import Pilot
+
 from gpusess.errors import SessionError
 from gpusess.sessions import traffic
 from gpusess.sessions.phases import Usual, phases
+from gpusess.tui.app import CockpitApp
 from gpusess.tui.panes.session import way_lines
 from gpusess.tui.panes.session_instance import Details
 from gpusess.tui.screens.session import SessionScreen
@@ -15,11 +21,20 @@ from .conftest import MakeApp
 from .test_app import SMALL, WIDE, keys, screen_of, settled, text
 
 
-async def test_the_way_has_times_durations_and_medians(make_app: MakeApp) -> None:
-    app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
+@asynccontextmanager
+async def on_session(app: CockpitApp, size: tuple[int, int]) -> AsyncIterator[Pilot[None]]:
+    """The Session screen, with what it reads in threads."""
+    async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await keys(pilot, "2")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        yield pilot
+
+
+async def test_the_way_has_times_durations_and_medians(make_app: MakeApp) -> None:
+    app = make_app(session_id="s-amber")
+    async with on_session(app, WIDE):
         assert app.current_mode == "session"
         way = text(app, "#way")
         assert "✓ boot     14:41:28     1:48  usual 1:25 (1)" in way
@@ -29,9 +44,7 @@ async def test_the_way_has_times_durations_and_medians(make_app: MakeApp) -> Non
 
 async def test_what_ends_it_names_every_limit(make_app: MakeApp, world: worlds.World) -> None:
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
+    async with on_session(app, WIDE) as pilot:
         ends = text(app, "#ends")
         for words in (
             "a process here drives it",
@@ -50,9 +63,7 @@ async def test_a_budget_that_the_run_will_break_is_said(make_app: MakeApp, world
     options = world.store.session("s-amber").options
     world.store.update("s-amber", options={**options, "budget": 1.5, "notice": "terminate at 15:20"})
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
+    async with on_session(app, WIDE):
         pane = screen_of(app).query_one("#ends")
         inks = {part: ink for line in pane._lines for part, ink in line}  # type: ignore[attr-defined]
         assert inks["▲ run's end $1.76"] == "err"
@@ -63,11 +74,7 @@ async def test_the_ssh_command_comes_from_a_thread_and_is_copied(
     make_app: MakeApp, intents: worlds.FakeIntents
 ) -> None:
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+    async with on_session(app, SMALL) as pilot:
         assert "ssh -p 2222 ubuntu@192.0.2.7" in text(app, "#facts")
         await keys(pilot, "y")
         assert app.clipboard == "ssh -p 2222 ubuntu@192.0.2.7"
@@ -79,11 +86,7 @@ async def test_a_long_ssh_command_is_shown_by_its_destination_and_copied_whole(
     options = [word for i in range(9) for word in ("-o", f"Option{i}=/a/long/path/{i}")]
     intents.argv = ["ssh", *options, "-p", "2222", "ubuntu@192.0.2.7"]
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+    async with on_session(app, SMALL) as pilot:
         assert "ubuntu@192.0.2.7, port 2222   y copies the command" in text(app, "#facts")
         await keys(pilot, "y")
         assert app.clipboard.split() == intents.argv
@@ -94,20 +97,13 @@ async def test_an_instance_that_cannot_be_reached_says_why(
 ) -> None:
     intents.refuse = SessionError("no key is pinned [yet]", "wait until it has booted")
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+    async with on_session(app, WIDE):
         assert "no key is pinned [yet] (wait until it has booted)" in text(app, "#facts")
 
 
 async def test_what_was_not_read_yet_is_not_said_to_be_nothing(make_app: MakeApp) -> None:
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
+    async with on_session(app, WIDE) as pilot:
         screen = screen_of(app)
         assert isinstance(screen, SessionScreen)
         screen._details.clear()
@@ -119,11 +115,7 @@ async def test_what_was_not_read_yet_is_not_said_to_be_nothing(make_app: MakeApp
 
 async def test_there_and_back(make_app: MakeApp, world: worlds.World) -> None:
     app = make_app(session_id="s-amber")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+    async with on_session(app, WIDE) as pilot:
         sync = text(app, "#sync")
         for words in ("↑ code", "412.0 kB, 112.0 MB/s", "3.1 GB", "at home", "last record 5 s ago"):
             assert words in sync
@@ -139,9 +131,7 @@ async def test_there_and_back(make_app: MakeApp, world: worlds.World) -> None:
 
 async def test_a_failed_session_says_what_it_costs_meanwhile(make_app: MakeApp) -> None:
     app = make_app(session_id="s-frost")
-    async with app.run_test(size=SMALL) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
+    async with on_session(app, SMALL):
         head = text(app, "#session-head")
         for words in ("refused the connection", "r tries again", "still bills $0.34/h"):
             assert words in head
@@ -150,11 +140,7 @@ async def test_a_failed_session_says_what_it_costs_meanwhile(make_app: MakeApp) 
 
 async def test_one_that_has_ended_says_who_said_so(make_app: MakeApp) -> None:
     app = make_app(session_id="s-gale")
-    async with app.run_test(size=WIDE) as pilot:
-        await settled(pilot)
-        await keys(pilot, "2")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
+    async with on_session(app, WIDE):
         assert "the provider says that it is gone" in text(app, "#way")
         assert "nothing bills" in text(app, "#ends")
         assert "the instance is gone" in text(app, "#facts")
