@@ -1,6 +1,5 @@
-"""Drawing and sending only what has changed. Textual's compositor knows which cells those are, but draws all
-widgets between them, and sends each line from the left edge of its widget on; over a slow link that is most
-of the bytes.
+"""Sending only the cells that have changed. Textual's compositor knows which those are, but sends each line
+from the left edge of its widget on; over a slow link that is most of the bytes.
 """
 
 from __future__ import annotations
@@ -26,19 +25,6 @@ class TightUpdate(ChopsUpdate):
 
 
 class TightCompositor(Compositor):
-    """Textual asks every widget between the first change and the last for its lines; this one only those that
-    lie under a change."""
-
     def render_partial_update(self) -> ChopsUpdate | None:
-        changed = list(self._dirty_regions)
-        every = self.visible_widgets
-        try:
-            self._visible_widgets = {
-                widget: (region, clip)
-                for widget, (region, clip) in every.items()
-                if any(clip.overlaps(one) and region.overlaps(one) for one in changed)
-            }
-            update = super().render_partial_update()
-        finally:
-            self._visible_widgets = every
+        update = super().render_partial_update()
         return update and TightUpdate(update.chops, update.spans, update.chop_ends)

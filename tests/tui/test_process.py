@@ -101,6 +101,7 @@ def test_it_imports_nothing_heavy() -> None:
 def test_over_ssh_it_paints_fewer_frames() -> None:
     code = "import gpusess.tui.app, textual.constants; print(textual.constants.MAX_FPS)"
     env = {**os.environ, "SSH_CONNECTION": "192.0.2.1 1 192.0.2.2 22"}
+    env.pop("TEXTUAL_FPS", None)  # set where the cockpit was imported, as here
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=env
     )
