@@ -235,7 +235,6 @@ def test_no_text_reaches_the_terminal_as_a_command(world: worlds.World, opens: O
 
 
 @pytest.mark.slow
-@pytest.mark.sample
 def test_sizes_change_while_a_run_goes_on(world: worlds.World, opens: Opens) -> None:
     terminal = opens("s-amber")
     sizes = [(80, 24), (200, 60), (59, 15), (1, 1), (60, 16), (20, 5), (300, 3), (5, 80), (120, 40)]
