@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gpusess.errors import SpecError
 from gpusess.spec import load_spec
 from gpusess.spec.models import order_for
+
+from .saying import said_of
 
 HEAD = """name: t
 resources: {provider: local}
@@ -23,13 +24,7 @@ runs:
 def load(folder: Path, *lines: str) -> list[str]:
     """What is said about a run with these lines; the first of them is line 8 of the file."""
     (folder / "rows.jsonl").write_text("{}")
-    path = folder / "x.yaml"
-    path.write_text(HEAD + "".join(f"    {line}\n" for line in lines))
-    try:
-        load_spec(path)
-    except SpecError as error:
-        return [line.removeprefix(f"{path}:") for line in error.message.splitlines()]
-    return []
+    return said_of(folder, HEAD + "".join(f"    {line}\n" for line in lines))
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from gpusess.errors import SpecError
 from gpusess.spec import load_spec
 from gpusess.spec.models import order_for
 from remote_agent.protocol import TaskSpec
 from remote_agent.registry import EXTRACTORS, FAMILIES, METHODS, METRICS, STYLES, TASKS, load
 from remote_agent.tasks.own import Own
 
+from .saying import said_of
+
 HEAD = "name: t\nresources: {provider: local}\nruns:\n  - name: a\n    model: org/m\n    task:\n"
 
 
 def problems(folder: Path, *lines: str) -> list[str]:
     """What is said about a task with these lines; the first of them is line 7 of the file."""
-    path = folder / "x.yaml"
-    path.write_text(HEAD + "".join(f"      {line}\n" for line in lines))
-    try:
-        load_spec(path)
-    except SpecError as error:
-        return [line.removeprefix(f"{path}:") for line in error.message.splitlines()]
-    return []
+    return said_of(folder, HEAD + "".join(f"      {line}\n" for line in lines))
 
 
 @pytest.mark.parametrize(
