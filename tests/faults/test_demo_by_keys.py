@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from .test_terminal import Screen
+from .screen import Screen
 from .world import World
 
 pytestmark = [
@@ -16,14 +15,6 @@ pytestmark = [
     pytest.mark.model,
     pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
 ]
-
-
-@pytest.fixture
-def screens(world: World) -> Iterator[list[Screen]]:
-    opened: list[Screen] = []
-    yield opened
-    for screen in opened:
-        screen.close()
 
 
 def test_the_whole_demo_by_its_keys(world: World, screens: list[Screen]) -> None:
