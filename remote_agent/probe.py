@@ -12,7 +12,7 @@ from pathlib import Path
 
 from remote_agent.identity import agent_id
 
-PACKAGES = ("pydantic", "psutil", "torch", "transformers", "vllm", "httpx", "gguf", "accelerate")
+PACKAGES = ("pydantic", "psutil", "torch", "transformers", "vllm", "httpx", "gguf", "accelerate", "blake3")
 
 
 def main() -> int:

@@ -105,7 +105,13 @@ RERANKERS: dict[str, str] = {
 }
 """What a reranker may go by, and where it lives."""
 
-BASE_NEEDS: tuple[str, ...] = ("pydantic>=2.12,<3", "psutil>=7,<8", "nvidia-ml-py>=13", "zstandard>=0.23,<1")
+BASE_NEEDS: tuple[str, ...] = (
+    "pydantic>=2.12,<3",
+    "psutil>=7,<8",
+    "blake3>=1,<2",
+    "nvidia-ml-py>=13",
+    "zstandard>=0.23,<1",
+)
 """What pip installs for the agent itself into an environment that the bootstrap makes."""
 
 ENGINE_NEEDS: dict[str, tuple[str, ...]] = {

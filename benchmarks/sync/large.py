@@ -53,11 +53,11 @@ def _near_rows(name: str, race: Race, size: int) -> Iterator[Line]:
 
 
 def _why(race: Race, size: int) -> Iterator[Line]:
-    """What the cores here allow: the raw line, and one SHA-256 of each byte at each end."""
+    """What the cores here allow: the raw line, and one hash of each byte at each end."""
     hashing, scp = 2 * cost.hashing(size), race.middle("scp")
     least = (race.weight("ssh cat") + hashing) / cost.CORES
     weights = ", ".join(f"{side} {race.weight(side):.2f}" for side in race.cpu)
-    yield Note(f"cpu s of both ends: {weights}; SHA-256 at both ends {hashing:.2f}; {cost.CORES} cores")
+    yield Note(f"cpu s of both ends: {weights}; BLAKE3 at both ends {hashing:.2f}; {cost.CORES} cores")
     yield Note(
         f"if no core ever waited: ssh cat and the hashes {least:.2f} s, {scp / least:.2f}x; ssh cat over two "
         f"connections, without hashes, {scp / race.middle(TWICE):.2f}x of scp"

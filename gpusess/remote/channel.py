@@ -128,6 +128,7 @@ class Channel:
         self._sending = asyncio.Lock()
         self._broken: Unreachable | None = None
         self._said = b""
+        self._greeted = False
         self.codec = "none"
         """For payloads, known to both sides."""
         self.sent = 0
@@ -151,7 +152,7 @@ class Channel:
             try:
                 await self._process.write(head)
                 for start in range(0, len(payload), CHUNK):
-                    await self._process.write(bytes(memoryview(payload)[start : start + CHUNK]))
+                    await self._process.write(memoryview(payload)[start : start + CHUNK])
             except CommandFailed as exc:
                 raise self._broken or Unreachable("the sync's channel broke") from exc
         return answer
@@ -172,6 +173,7 @@ class Channel:
         theirs = header.get("codecs")
         known = [name for name in frames.codecs() if isinstance(theirs, list) and name in theirs]
         self.codec = next(iter(known), "none")
+        self._greeted = True
 
     async def measure(self) -> None:
         """Measure the way there and back."""
@@ -182,6 +184,8 @@ class Channel:
     async def read(self) -> None:
         """Give what comes to whom it belongs, until the link breaks."""
         try:
+            if not self._greeted:
+                await self.start()
             while True:
                 header, size = await self._head()
                 id = header.get("id")
@@ -224,18 +228,26 @@ class Channel:
 
 
 @asynccontextmanager
-async def open_channel(connection: Connection, command: str, measure: bool = True) -> AsyncIterator[Channel]:
-    """Run the agent's `sync` and talk to it. The process ends with the block. `measure`: its round trip.
+async def open_channel(
+    connection: Connection, command: str, like: Channel | None = None
+) -> AsyncIterator[Channel]:
+    """Run the agent's `sync` and talk to it. The process ends with the block.
+
+    `like`: a channel to the same agent. Then nobody waits for this one's first word, and the round trip is
+    not measured.
 
     Raises Unreachable, SyncError.
     """
     async with connection.open_process(command) as process:
         channel = Channel(process)
         listening = asyncio.create_task(channel.listen())
-        await channel.start()
+        if like is None:
+            await channel.start()
+        else:
+            channel.codec = like.codec
         reading = asyncio.create_task(channel.read())
         try:
-            if measure:
+            if like is None:
                 await channel.measure()
             yield channel
         finally:

@@ -39,9 +39,8 @@ class Pool:
             found = self._channels.get(number)
             if found is None or found.broken:
                 connection = self._connection if number == 0 else await self._connect()
-                found = await self._stack.enter_async_context(
-                    open_channel(connection, self._command, number == 0)
-                )
+                like = self._channels.get(0) if number else None
+                found = await self._stack.enter_async_context(open_channel(connection, self._command, like))
                 self._channels[number] = found
             return found
 

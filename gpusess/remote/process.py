@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import asyncssh
 
 from gpusess.errors import CommandFailed, Unreachable
+from gpusess.remote.bulk import Write
 from gpusess.remote.keys import Target, printable
 
 OUTPUT_LIMIT = 64 << 20
@@ -65,17 +66,20 @@ class RemoteProcess:
     Both outputs share one window: who reads only stdout redirects the command's stderr, or it may block.
     """
 
-    def __init__(self, process: asyncssh.SSHClientProcess[bytes], target: Target, pid: int = 0) -> None:
+    def __init__(
+        self, process: asyncssh.SSHClientProcess[bytes], target: Target, write: Write, pid: int = 0
+    ) -> None:
         self._process = process
         self._target = target
+        self._write = write
         self.pid = pid
         self.stdout = RemoteReader(process.stdout, target)
         self.stderr = RemoteReader(process.stderr, target)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send to stdin, no faster than the command reads. Raises CommandFailed when it reads no more."""
         try:
-            self._process.stdin.write(data)
+            self._write(self._process.channel, memoryview(data))
             await self._process.stdin.drain()
         except (OSError, asyncssh.Error) as error:
             raise CommandFailed("the command stopped reading its input") from error

@@ -19,6 +19,7 @@ from asyncssh.constants import MSG_IGNORE
 from asyncssh.packet import SSHPacketLogger
 
 from gpusess.errors import CommandFailed, HostKeyMismatch, RemoteError, Unreachable
+from gpusess.remote.bulk import shorten
 from gpusess.remote.keys import Target, mint_keypair, pinned_keys, printable, ssh_argv
 from gpusess.remote.process import RemoteProcess, broken_link
 
@@ -36,11 +37,11 @@ __all__ = [
 CHANNELS = 8
 """At a time on one connection. OpenSSH refuses the eleventh."""
 KILL_CHANNELS = 2
-WINDOW = 8 << 20
+WINDOW = 4 << 20
+"""Bytes that may be on their way to us. With more, OpenSSH's server copies megabytes for each piece that it
+sends over a long line."""
 PACKET = 128 << 10
 CHUNK = 256 << 10
-READ = 96 << 10
-"""Bytes that are read from the socket at once: one packet or two."""
 KILL_SECONDS = 5.0
 _MARK = b"gpusess-pid "
 _CIPHERS = [
@@ -125,7 +126,6 @@ async def _open(
         keepalive_count_max=2,
     )
     _spare_padding(connection)
-    _read_less_at_once(connection)
     return connection
 
 
@@ -142,14 +142,6 @@ def _spare_padding(connection: asyncssh.SSHClientConnection) -> None:
     connection.send_packet = without_ignored  # type: ignore[method-assign]
 
 
-def _read_less_at_once(connection: asyncssh.SSHClientConnection) -> None:
-    """With each packet that is taken out of them, all bytes that came behind it are copied: take few packets
-    at a time. Measured: 6% less CPU for a large download."""
-    transport = getattr(connection, "_transport", None)
-    if transport is not None and hasattr(transport, "max_size"):
-        transport.max_size = READ
-
-
 def _another_machine(target: Target) -> HostKeyMismatch:
     return HostKeyMismatch(
         f"another machine answers at {target}: its host key is not the known one; nothing was sent",
@@ -162,6 +154,7 @@ class Connection:
 
     def __init__(self, connection: asyncssh.SSHClientConnection, target: Target) -> None:
         self._connection = connection
+        self._write = shorten(connection)
         self.target = target
         self._channels = asyncio.Semaphore(CHANNELS)
         self._killers = asyncio.Semaphore(KILL_CHANNELS)
@@ -234,7 +227,7 @@ class Connection:
             opened = await self._connection.create_process(
                 wrapped, encoding=None, window=WINDOW, max_pktsize=PACKET
             )
-        process = RemoteProcess(opened, self.target)
+        process = RemoteProcess(opened, self.target, self._write)
         try:
             while line := await process.stdout.readline():
                 if line.startswith(_MARK):

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from gpusess import paths
 
+_FOLDER = "sync-2"
+"""Below the cache. Another kind of hash takes another folder."""
 _TICK = 100_000_000
 """Nanoseconds within which a second change may leave a file's times as they were."""
 _COARSE = 2_000_000_000
@@ -37,7 +39,7 @@ class Index:
     def of(cls, root: Path) -> Index:
         """What is kept of a folder; empty where nothing is, or where it is damaged."""
         name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:32]
-        index = cls(paths.cache() / "sync" / name)
+        index = cls(paths.cache() / _FOLDER / name)
         with suppress(OSError, ValueError, zlib.error, KeyError, TypeError):
             assert index._file
             rows = json.loads(zlib.decompress(index._file.read_bytes()))

@@ -1,4 +1,4 @@
-"""A file as blocks of 1 MiB, each named by its SHA-256, and the identity of a file that follows from them.
+"""A file as blocks of 1 MiB, each named by its BLAKE3 hash, and the identity of a file that follows from it.
 
 A file of one block has the hash of its bytes as its identity; a longer one the hash of its blocks' hashes, so
 that its blocks can be hashed, sent and verified apart from each other and in any order.
@@ -7,10 +7,11 @@ that its blocks can be hashed, sent and verified apart from each other and in an
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+from blake3 import blake3
 
 BLOCK = 1 << 20
 """Bytes of a block; the last one of a file may be shorter."""
@@ -19,12 +20,12 @@ UNKNOWN = bytes(DIGEST)
 """Stands for a block that is not there."""
 THREADS = min(4, os.cpu_count() or 1)
 """Blocks that are hashed at once; hashing lets other threads run."""
-_MANY = b"gpusess blocks 1\n"
+_MANY = b"gpusess blocks 2\n"
 
 
 def digest(data: bytes | bytearray | memoryview) -> bytes:
-    """SHA-256."""
-    return hashlib.sha256(data).digest()
+    """The name of these bytes."""
+    return blake3(data).digest()
 
 
 def count(size: int) -> int:
@@ -41,7 +42,7 @@ def identity(digests: Sequence[bytes]) -> str:
     """The identity (hex) of the file that has these blocks."""
     if len(digests) <= 1:
         return digests[0].hex() if digests else digest(b"").hex()
-    return hashlib.sha256(_MANY + b"".join(digests)).hexdigest()
+    return digest(_MANY + b"".join(digests)).hex()
 
 
 def split(joined: bytes) -> list[bytes]:

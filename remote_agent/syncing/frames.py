@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,7 @@ from typing import Any
 
 from remote_agent.syncing.blocks import BLOCK
 
-VERSION = 1
+VERSION = 2
 HEADER_LIMIT = 64 * 1024
 """Bytes of a frame's line."""
 PAYLOAD_LIMIT = 256 * 1024 * 1024
@@ -65,8 +66,15 @@ def _zstd() -> Codec | None:
     except ImportError:
         return None
 
+    own = threading.local()
+
     def press(data: bytes) -> bytes:
-        return zstandard.ZstdCompressor(level=LEVEL).compress(data)
+        try:
+            presser = own.presser
+        except AttributeError:  # Making one takes longer than pressing a sample; a thread may keep its own.
+            presser = own.presser = zstandard.ZstdCompressor(level=LEVEL)
+        pressed: bytes = presser.compress(data)
+        return pressed
 
     def expand(data: bytes, limit: int) -> bytes:
         try:

@@ -1,7 +1,8 @@
 """`sync`: serve one connection's requests until its input ends.
 
 Requests are done in their order; blocks are verified and written by threads beside it, so that the link never
-waits for a hash. Answers carry the `id` of what they answer; `more` says that another one follows.
+waits for a hash. Answers carry the `id` of what they answer; `more` says that another one follows. What only
+checkpoints need is imported when they are asked for: over a long line eight of these start at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from remote_agent.syncing import blocks, differences, frames, sending
+from remote_agent.syncing import blocks, frames, sending
 from remote_agent.syncing.frames import BadFrame, Header
 from remote_agent.syncing.keeping import collect, own
 from remote_agent.syncing.parts import Parts
@@ -229,9 +230,13 @@ class Server:
         sending.send_blocks(self._store.resolve(str(header["path"])), header, bytes(payload), send)
 
     def _checkpoints(self, header: Header, _: bytearray) -> None:
+        from remote_agent.syncing import differences
+
         self._answer_list(header, differences.manifests(self._store.resolve(str(header["path"]))))
 
     def _pieces(self, header: Header, _: bytearray) -> None:
+        from remote_agent.syncing import differences
+
         def send(facts: Header, data: bytes) -> None:
             self.answer(header, data, **facts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from gpusess.providers.base import LaunchRequest
 from gpusess.providers.local import LocalProvider
 from gpusess.remote.agent import Agent
 from gpusess.remote.ssh import Connection, Target, connect, mint_keypair
+from tests.remote.machine import Machine, running
 
 RUN = "run-1"
 
@@ -53,3 +54,10 @@ async def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     finally:
         await connection.close()
         await provider.terminate(instance.id)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """An OpenSSH server."""
+    with running(tmp_path) as found:
+        yield found

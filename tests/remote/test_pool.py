@@ -22,7 +22,7 @@ from gpusess.sync.push import push, sync
 from tests.faults.relay import Relay
 
 from .conftest import Remote
-from .test_ssh import Machine, machine, needs_sshd  # noqa: F401 (a fixture)
+from .machine import Machine, needs_sshd
 
 MIB = 1 << 20
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ async def test_a_large_file_over_many_connections_of_a_local_instance(remote: Re
 
 
 @needs_sshd
-async def test_the_same_over_openssh(machine: Machine, tmp_path: Path) -> None:  # noqa: F811
+async def test_the_same_over_openssh(machine: Machine, tmp_path: Path) -> None:
     source = noise(tmp_path / "model.pt", 40 * MIB + 3)
     home = tmp_path / "instance"
     async with await connect(machine.target) as link, Pool(link, command(home)) as channels:
@@ -70,7 +70,7 @@ async def test_the_same_over_openssh(machine: Machine, tmp_path: Path) -> None: 
 
 @needs_sshd
 async def test_a_connection_that_breaks_costs_nothing_but_time(
-    machine: Machine,  # noqa: F811
+    machine: Machine,
     tmp_path: Path,
 ) -> None:
     """The first connection is direct, the others go through a relay, which is cut while they work."""
@@ -103,7 +103,7 @@ async def test_a_connection_that_breaks_costs_nothing_but_time(
 
 @needs_sshd
 async def test_a_link_that_breaks_is_said_and_the_next_one_goes_on(
-    machine: Machine,  # noqa: F811
+    machine: Machine,
     tmp_path: Path,
 ) -> None:
     source = noise(tmp_path / "model.pt", 48 * MIB)
@@ -154,10 +154,14 @@ async def test_an_agent_that_cannot_start_says_why(remote: Remote) -> None:
 @pytest.mark.sample
 async def test_fifty_thousand_files(remote: Remote, tmp_path: Path) -> None:
     root = tmp_path / "code"
-    for number in range(50_000):
-        place = root / f"d{number % 300}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"f{number}.py").write_text(f"{number}\n")
+
+    def write() -> None:
+        for number in range(50_000):
+            place = root / f"d{number % 300}"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"f{number}.py").write_text(f"{number}\n")
+
+    await asyncio.to_thread(write)  # the link stays alive meanwhile
     place = ".gpusess/sessions/s/code"
     async with remote.agent.channels() as channels:
         first = await sync(lambda: read_code(root), place, channels)

@@ -25,7 +25,7 @@ from gpusess.sync.progress import Progress
 from gpusess.sync.pull import PART, pull_file
 from gpusess.sync.push import push
 from gpusess.sync.tree import Changed
-from remote_agent.syncing.blocks import BLOCK
+from remote_agent.syncing.blocks import BLOCK, digest
 from remote_agent.syncing.store import clone
 
 from .conftest import Agents, snapshot, write
@@ -68,6 +68,8 @@ async def test_only_changed_blocks_go_up(tmp_path: Path, agents: Agents, channel
         assert (agents.home / "m/model.pt").read_bytes() == path.read_bytes()
         assert len([op for op, _ in agents.sent if op == "block"]) == blocks
         assert progress.sent + progress.spared == progress.total == path.stat().st_size
+        assert done.sent_files == 1
+        assert done.sent_bytes == progress.sent < path.stat().st_size, "blocks that were there are not sent"
 
     old = tmp_path / "other" / "name.pt"
     old.parent.mkdir()
@@ -294,7 +296,13 @@ async def test_a_folder_comes_home_and_nothing_leaves_it(tmp_path: Path, agents:
     (out / "void").mkdir()
     os.mkfifo(out / "pipe")
     local = tmp_path / "home" / "out"
-    done = await fetch("out", local, agents)
+    seen: list[tuple[int, int]] = []
+    progress = Progress(lambda p: seen.append((p.total, p.sent + p.spared)))
+    done = await fetch("out", local, agents, progress)
+    size = sum(path.lstat().st_size for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+    assert progress.total == progress.sent == done.received == size
+    first = next(total for total, moved in seen if moved)
+    assert size - 1000 < first <= size, "what is to come is known before the first byte is here"
     there, here = snapshot(out), snapshot(local)
     assert {item.path: item.reason for item in done.skipped} == {
         "passwd": "a link that leads out of the folder",
@@ -304,6 +312,17 @@ async def test_a_folder_comes_home_and_nothing_leaves_it(tmp_path: Path, agents:
     assert here == {name: what for name, what in there.items() if name not in (b"passwd", b"up", b"pipe")}
     again = await fetch("out", local, agents)
     assert (again.received, snapshot(local)) == (0, here)
+    (local / "é ü/x").unlink()
+    (local / "é ü/x").mkdir()
+    with pytest.raises(SyncError, match="is a directory") as caught:
+        await fetch("out", local, agents)
+    assert caught.value.hint == "move away what is there"
+    (local / "é ü/x").rmdir()
+    (local / "void").rmdir()
+    (local / "void").touch()
+    with pytest.raises(SyncError, match="void: file exists"):
+        await fetch("out", local, agents)
+    (local / "void").unlink()
     one = await fetch("out/model.pt", tmp_path / "one", agents)
     assert [file.path.name for file in one.files] == ["model.pt"]
     with pytest.raises(SyncError, match="does not exist on the instance"):
@@ -346,7 +365,7 @@ class Liar:
         return Answer()
 
 
-HELLO = ({"more": True, "i": 0, "h": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", "codec": "none"}, b"hello")  # fmt: skip
+HELLO = ({"more": True, "i": 0, "h": digest(b"hello").hex(), "codec": "none"}, b"hello")
 
 
 async def test_hostile_names_write_nothing_outside(tmp_path: Path) -> None:
