@@ -4,15 +4,15 @@ together. Texts are looked for in the journal's own bytes, which are handed in w
 
 from __future__ import annotations
 
-import json
 import operator
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import compress, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpusess.analysis.result_filter import Term
 from gpusess.analysis.result_frame import Frame, Kind
+from gpusess.analysis.text_search import Needle, needle
 
 Others = Callable[[Frame], bytes]
 """A byte a row: how its result stands to another run's."""
@@ -34,8 +34,6 @@ _FEW = 8
 _PIECE = 256
 Read = Callable[[int, int], bytes]
 """Bytes of the journal: from a place, so many."""
-Range = tuple[list[int], "array[int]"]
-"""Where the rows' texts begin after the frame's start, and how long they are."""
 
 
 def matching(terms: Sequence[Term], frame: Frame, read: Read, others: Others | None = None) -> array[int]:
@@ -130,26 +128,36 @@ def _by_text(term: Term, values: Sequence[str | None]) -> bytes:
 # --- texts -----------------------------------------------------------------------------------------------
 
 
+class _Places(NamedTuple):
+    """Where a frame's rows and their texts stand."""
+
+    lines: array[int]
+    """Where they begin, after the frame's start."""
+    end: int
+    """Where the last one ends."""
+    texts: list[tuple[array[int], array[int]]]
+    """Of completions and prompts: where they begin in their lines, and how long they are."""
+
+
 def _text_mask(term: Term, frame: Frame, read: Read, mask: bytes) -> bytes:
     """Whether a row's completion, error, prompt or sample's name contains (or, by `=`, is) the text.
 
     Upper and lower case of a-z count as one. Rows that are out already may be given either way.
     """
-    named = _by_text(term, frame.texts("sample")) if _may_name(term, frame) else bytes(len(frame))
-    lines = frame.ints("line")
-    ranges = [
-        (list(map(operator.add, lines, frame.ints(name))), lengths)
-        for name in ("text", "prompt")
-        if any(lengths := frame.ints(f"{name}_length"))
-    ]
-    wanted = _in_journal(term.text)
+    header = frame.header
+    texts = [(frame.ints(name), frame.ints(f"{name}_length")) for name in ("text", "prompt")]
+    places = _Places(frame.ints("line"), header.end - header.start, [t for t in texts if any(t[1])])
+    wanted = needle(term.text, term.op == "=")
+    found = bytearray(_by_text(term, frame.texts("sample")) if _may_name(term, frame) else len(frame))
+
+    def read_frame(start: int, size: int) -> bytes:
+        return read(header.start + start, size)
+
     if mask.count(1) * _FEW < len(mask):
-        return _in_few(term, frame, read, mask, bytearray(named), ranges, wanted)
-    pieces = [
-        _in_piece(term, frame, read, lines, ranges, range(first, min(first + _PIECE, len(frame))), wanted)
-        for first in range(0, len(frame), _PIECE)
-    ]
-    return _either(named, b"".join(pieces))
+        _in_few(wanted, places, read_frame, mask, found)
+    else:
+        _in_many(wanted, places, read_frame, mask, found)
+    return bytes(found)
 
 
 def _may_name(term: Term, frame: Frame) -> bool:
@@ -158,36 +166,35 @@ def _may_name(term: Term, frame: Frame) -> bool:
     return not plain or term.text.lower().encode() in frame.raw_texts("sample").lower()
 
 
-def _in_journal(text: str) -> bytes:
-    """The text as the journal writes it inside a string, in lower case."""
-    raw = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "backslashreplace")
-    return raw.lower()
-
-
-def _in_few(
-    term: Term, frame: Frame, read: Read, mask: bytes, found: bytearray, ranges: list[Range], wanted: bytes
-) -> bytes:
+def _in_few(wanted: Needle, places: _Places, read: Read, mask: bytes, found: bytearray) -> None:
+    """Mark the rows that have it, looking at each by itself."""
     for row in compress(range(len(mask)), mask):
-        for starts, lengths in ranges:
-            text = read(frame.header.start + starts[row], lengths[row]).lower()
-            if (text == wanted) if term.op == "=" else (wanted in text):
-                found[row] = 1
-    return bytes(found)
+        line = places.lines[row]
+        if 1 in wanted.among([read(line + starts[row], lengths[row]) for starts, lengths in places.texts]):
+            found[row] = 1
 
 
-def _in_piece(
-    term: Term, frame: Frame, read: Read, lines: array[int], ranges: list[Range], rows: range, wanted: bytes
-) -> bytes:
-    """A few hundred rows at once: what is read of the journal then stays in the processor's cache."""
-    base = lines[rows[0]]
-    end = lines[rows[-1] + 1] if rows[-1] + 1 < len(lines) else frame.header.end - frame.header.start
-    data = read(frame.header.start + base, end - base)
-    found = bytes(len(rows))
-    for starts, lengths in ranges:
-        places = zip(starts[rows[0] : rows[-1] + 1], lengths[rows[0] : rows[-1] + 1], strict=True)
-        texts = [data[start - base : start - base + length] for start, length in places]
-        whole = b"\n".join(texts).lower()
-        if wanted in whole:
-            compare = operator.eq if term.op == "=" else operator.contains
-            found = _either(found, bytes(map(compare, whole.split(b"\n"), repeat(wanted))))
+def _in_many(wanted: Needle, places: _Places, read: Read, mask: bytes, found: bytearray) -> None:
+    """The same a few hundred rows at once: what is read of them then stays in the processor's cache."""
+    frequent = False
+    for first in range(0, len(mask), _PIECE):
+        rows = slice(first, min(first + _PIECE, len(mask)))
+        if 1 not in mask[rows]:
+            continue
+        base = places.lines[first]
+        data = read(base, (places.lines[rows.stop] if rows.stop < len(mask) else places.end) - base)
+        # Where the last rows had it, these are expected to: looking through them all first is not worth it.
+        if not frequent and wanted.nowhere_in(data):
+            continue
+        there = _in_rows(wanted, places, rows, data)
+        found[rows] = _either(bytes(found[rows]), there)
+        frequent = 1 in there
+
+
+def _in_rows(wanted: Needle, places: _Places, rows: slice, data: bytes) -> bytes:
+    """A byte a row. data: of the journal, from the first of these rows on."""
+    base, found = places.lines[rows.start], bytes(rows.stop - rows.start)
+    for starts, lengths in places.texts:
+        each = zip(map(operator.add, places.lines[rows], starts[rows]), lengths[rows], strict=True)
+        found = _either(found, wanted.among([data[start - base : start - base + n] for start, n in each]))
     return found

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpusess.analysis import result_building
+from gpusess.analysis import result_building, result_query
 from gpusess.analysis.answers import Answers, SampleIndex
 from gpusess.analysis.result_filter import parse
 from gpusess.analysis.result_query import matching
@@ -178,6 +178,8 @@ def passes(record: Record, number: int, words: str) -> bool:
         "row<=3": number < 3,
         "f1<0.5": record.get("metrics", {}).get("f1", 1.0) < 0.5,
         '"per hour"': any("per hour" in ascii_lower(t) for t in text),
+        'text="per hour"': any(ascii_lower(t) == "per hour" for t in text),
+        '"\\"': any("\\" in t for t in text),
         "ö": any("ö" in t for t in text),
     }
     return meaning[words]
@@ -188,7 +190,7 @@ def ascii_lower(text: str) -> str:
 
 
 WORDS = ["wrong", "no-answer", "truncated", "failed", "disagree", "tok>400", "cat:rates", "cat=rates", "row<=3",
-         "f1<0.5", '"per hour"', "ö"]  # fmt: skip
+         "f1<0.5", '"per hour"', 'text="per hour"', '"\\"', "ö"]  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,18 +198,24 @@ WORDS = ["wrong", "no-answer", "truncated", "failed", "disagree", "tok>400", "ca
     RECORDS,
     st.lists(st.tuples(st.sampled_from(WORDS), st.booleans()), min_size=1, max_size=3),
     st.sampled_from([500, 1 << 20]),
+    st.sampled_from([1, 3, 256]),
 )
 def test_a_filter_lets_through_what_it_says(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Any], words: list[tuple[str, bool]], frame: int
+    tmp_path_factory: pytest.TempPathFactory,
+    records: list[Any],
+    words: list[tuple[str, bool]],
+    frame: int,
+    at_once: int,
 ) -> None:
     folder = write(tmp_path_factory.mktemp("run"), records)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(result_building, "FRAME_BYTES", frame)
-        index = opened(folder)
     terms = parse(" ".join(f"{'!' * turned}{word}" for word, turned in words), metrics=["f1"])
     found = array("I")
-    for piece in index.frames:
-        found.extend(matching(terms, piece, index.read))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_building, "FRAME_BYTES", frame)
+        patch.setattr(result_query, "_PIECE", at_once)
+        index = opened(folder)
+        for piece in index.frames:
+            found.extend(matching(terms, piece, index.read))
     whole = [index.record(row) for row in range(index.rows)]
     wanted = [
         i
@@ -347,7 +355,7 @@ def test_without_a_place_to_write_it_works(tmp_path: Path, monkeypatch: pytest.M
 _BUILD = """\
 import sys
 from pathlib import Path
-from gpusess.analysis import result_building
+from gpusess.analysis import result_building, result_query
 result_building.FRAME_BYTES = 20_000
 from gpusess.sessions.result_index import ResultIndex
 print("begin", flush=True)
