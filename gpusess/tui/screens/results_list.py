@@ -5,6 +5,7 @@ under the cursor. Files are read in threads or in steps of some milliseconds.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from textual import work
@@ -52,6 +53,8 @@ class ResultsList(CockpitScreen):
         """What is wrong with the filter or with the mirror."""
         self.pairing_word = ""
         """What is being done for the other run."""
+        self.wanted: dict[str, Path] = {}
+        """Session's id → the folder of the run that was chosen of it; else it is the session's own."""
         self._broken = ""
         """Why the results could not be opened."""
         self._folder: Path | None = None
@@ -95,6 +98,7 @@ class ResultsList(CockpitScreen):
     def show(self, scene: Scene) -> None:
         if not self.query("#otherresult"):
             return  # not composed yet
+        scene = self._as_wanted(scene)
         run = scene.run
         if run is None or run.mirror != self._folder:
             self._look_at(run)
@@ -105,6 +109,12 @@ class ResultsList(CockpitScreen):
             self._pump()
         self._show_rows()
         super().show(scene)
+
+    def _as_wanted(self, scene: Scene) -> Scene:
+        session = scene.session
+        folder = self.wanted.get(session.row.id) if session else None
+        runs = [run for run in session.runs if run.mirror == folder] if session else []
+        return replace(scene, chosen=runs[0]) if runs else scene
 
     def _look_at(self, run: RunView | None) -> None:
         """Another run: begin anew."""
@@ -192,7 +202,7 @@ class ResultsList(CockpitScreen):
         self._follow_cursor()
         table.columns = self._widths.columns(view.pairing is not None)
         table.empty = self._nothing(view)
-        table.set_rows(view.shown, self._cells)
+        table.set_rows(view.shown, self._cells, state=(view, view.version))
         if view.shown:
             # The cursor stays on its row; where a filter has taken that out, on the next one.
             table.select(min(view.place_of(self._anchor), view.shown - 1))

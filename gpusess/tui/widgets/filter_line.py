@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from textual import events
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
 
 from gpusess.tui.scene import Scene
@@ -66,14 +65,14 @@ class FilterLine(Pane):
     def show(self, scene: Scene) -> None:
         self._scene = scene
 
-    def render_line(self, y: int) -> Strip:
+    def line_at(self, y: int) -> tuple[Line, str]:
         cursor = [("█", "data")] if self.has_focus else []
         hint = "" if self.value else f" {self._hint}"
         good = len(self.value) if self._bad is None else self._bad
         typed: Line = [(self.value[:good], "bold"), (self.value[good:], "err bold")]
         line: Line = [(f" {self._prompt} ", "data bold"), *typed, *cursor, (hint, "dim")]
         self._lines = [line]
-        return super().render_line(y)
+        return super().line_at(y)
 
     def on_blur(self) -> None:
         self.can_focus = False

@@ -6,20 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from gpusess.analysis.logs import LogBook, LogLine
 from gpusess.tui import fmt
 from gpusess.tui.keys import bindings
-from gpusess.tui.spans import Line, plain, to_strip
-
-if TYPE_CHECKING:
-    from gpusess.tui.app import CockpitApp
+from gpusess.tui.spans import Line, plain
+from gpusess.tui.widgets.inked import Inked
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _SHOWN = {"DEBUG": ("DEBUG", "dim"), "INFO": ("INFO ", "ok"), "WARNING": ("WARN ", "warn")}
@@ -61,7 +58,7 @@ class LogFilter:
         return [x for x in lines if x.level not in hidden and self.source in ("", x.source)]
 
 
-class LogView(ScrollView, can_focus=True):
+class LogView(ScrollView, Inked, can_focus=True):
     """The lines. It follows the end until somebody scrolls away from it."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
@@ -167,17 +164,14 @@ class LogView(ScrollView, can_focus=True):
             self._left_at = self._arrived
         self.following = at_end
 
-    def render_line(self, y: int) -> Strip:
+    def line_at(self, y: int) -> tuple[Line, str]:
         at = y + self.scroll_offset.y
-        inks = cast("CockpitApp", self.app).inks
         if at >= len(self._lines):
             empty = "No log lines yet." if not self._arrived else "No line passes this filter."
-            return to_strip(
-                [(empty, "dim")] if y == 0 and not self._lines else [], inks, self.size.width, self.rich_style
-            )
+            return [(empty, "dim")] if y == 0 and not self._lines else [], ""
         line = self._lines[at]
         here = "on-cursor" if line is self.match else ""
-        return to_strip(log_line(line, self.find), inks, self.size.width, self.rich_style, here)
+        return log_line(line, self.find), here
 
     def _go_to_match(self, order: Sequence[int]) -> bool:
         for i in order:

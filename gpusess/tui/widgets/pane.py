@@ -5,37 +5,24 @@ that have changed.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.geometry import Region
-from textual.strip import Strip
-from textual.widget import Widget
 
 from gpusess.tui.scene import Scene
-from gpusess.tui.spans import Line, difference, plain, title, to_strip
-
-if TYPE_CHECKING:
-    from gpusess.tui.app import CockpitApp
+from gpusess.tui.spans import Line, difference, plain
+from gpusess.tui.widgets.inked import Inked
 
 
-class Pane(Widget, can_focus=True):
+class Pane(Inked, can_focus=True):
     """A titled area with lines. Subclasses say what they show (`key`) and how (`draw`)."""
-
-    TITLE_PAD: ClassVar[str] = " "
-    """Textual pads the title of a whole box itself, but not that of a rule."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._lines: list[Line] = []
-        self._title = ""
         self._shown: Hashable = None
         self._scene: Scene | None = None
         self.redrawn = 0
         """Rows that were sent to the terminal: what tests count."""
-
-    @property
-    def cockpit(self) -> CockpitApp:
-        return cast("CockpitApp", self.app)
 
     @property
     def text(self) -> str:
@@ -50,14 +37,6 @@ class Pane(Widget, can_focus=True):
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         """The lines for a content area of that size."""
         raise NotImplementedError
-
-    def entitle(self, text: str) -> None:
-        """Set the title in the pane's upper rule. Plain text: a name is never markup."""
-        if text != self._title:
-            self._title = text
-            # Not as `border_title`: that sends the whole pane again, and some titles hold a live figure.
-            self._border_title = title(text, self.cockpit.inks, self.TITLE_PAD)
-            self.refresh(Region(-self.content_offset.x, -1, self.outer_size.width, 1))
 
     def show(self, scene: Scene) -> None:
         """Take a new scene; costs next to nothing where nothing has changed."""
@@ -90,9 +69,8 @@ class Pane(Widget, can_focus=True):
         self._scene = self._scene or self.cockpit.scene
         self.redraw()
 
-    def render_line(self, y: int) -> Strip:
-        line = self._lines[y] if y < len(self._lines) else []
-        return to_strip(line, self.cockpit.inks, self.size.width, self.rich_style)
+    def line_at(self, y: int) -> tuple[Line, str]:
+        return _at(self._lines, y) or [], ""
 
     def _replace(self, lines: list[Line]) -> None:
         old, self._lines = self._lines, lines

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from gpusess.tui.keys import bindings
-from gpusess.tui.spans import Align, Line, fit, plain, title, to_strip
-
-if TYPE_CHECKING:
-    from gpusess.tui.app import CockpitApp
+from gpusess.tui.spans import Align, Line, fit, plain
+from gpusess.tui.widgets.inked import KEPT, Inked
 
 Cells = Sequence[Line]
 Placed = tuple[int, int, Line]
@@ -60,7 +57,7 @@ def widths(columns: Sequence[Column], room: int, gap: int = 2) -> list[tuple[int
     return [(i, cells[i]) for i in kept]
 
 
-class RowTable(ScrollView, can_focus=True):
+class RowTable(ScrollView, Inked, can_focus=True):
     """A header and rows, with a cursor and marks. It keeps no rows: `rows(i)` gives the cells of one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
@@ -86,10 +83,12 @@ class RowTable(ScrollView, can_focus=True):
         self.empty: list[Line] = []
         """Shown in the place of rows where there are none."""
         self.redrawn = 0
-        self._title = ""
         self._rows: RowGetter = lambda _: []
         self._fitted: list[tuple[int, int]] = []
         self._gap = 1
+        self._state: Hashable = None
+        self._kept: dict[int, list[Placed]] = {}
+        """Row → its cells as they were placed last; no longer than `_state` and the widths are the same."""
         self._drawn: dict[int, list[Placed]] = {}
         self._drawn_from = 0
         """The first row, where `_drawn` was drawn: after scrolling it says nothing."""
@@ -99,20 +98,23 @@ class RowTable(ScrollView, can_focus=True):
         """The visible rows, as plain text."""
         return "\n".join(plain(self._line(y)).rstrip() for y in range(self.size.height)).rstrip()
 
-    def set_rows(self, count: int, rows: RowGetter, marked: frozenset[int] = frozenset()) -> None:
-        """Take a new state of the rows; only visible rows that look different are drawn again."""
+    def set_rows(
+        self, count: int, rows: RowGetter, marked: frozenset[int] = frozenset(), state: Hashable = None
+    ) -> None:
+        """Take a new state of the rows; only visible rows that look different are drawn again.
+
+        state: what all cells come from. Rows that were asked for under an equal one are not asked for again;
+        None is equal to none.
+        """
         self._rows, self.marked = rows, marked
+        if state is None or state != self._state:
+            self._state = state
+            self._kept.clear()
         if count != self.count:
             self.count = count
             self.virtual_size = Size(0, count + 1)
             self.cursor = min(self.cursor, max(0, count - 1))
         self._redraw_changed()
-
-    def entitle(self, text: str) -> None:
-        """Set the title in the upper rule, as plain text."""
-        if text != self._title:
-            self._title = text
-            self.border_title = title(text, cast("CockpitApp", self.app).inks)
 
     def select(self, row: int) -> None:
         """Put the cursor on a row and scroll there; says nothing to anyone."""
@@ -125,6 +127,7 @@ class RowTable(ScrollView, can_focus=True):
     def forget(self) -> None:
         """Draw every row anew: the theme has changed."""
         self._drawn.clear()
+        self._kept.clear()
         self._measure()
         self.refresh()
 
@@ -152,7 +155,7 @@ class RowTable(ScrollView, can_focus=True):
         self.virtual_size = Size(0, self.count + 1)
         self.forget()
 
-    def render_line(self, y: int) -> Strip:
+    def line_at(self, y: int) -> tuple[Line, str]:
         if self.scroll_offset.y != self._drawn_from:
             self._drawn_from = self.scroll_offset.y
             self._drawn.clear()
@@ -161,8 +164,7 @@ class RowTable(ScrollView, can_focus=True):
         line = [span for _, _, cell in self._drawn[y] for span in cell]
         row = self._row_at(y)
         here = y > 0 and row == self.cursor and self.count > 0
-        inks = cast("CockpitApp", self.app).inks
-        return to_strip(line, inks, self.size.width, self.rich_style, "on-cursor" if here else "")
+        return line, "on-cursor" if here else ""
 
     def _go(self, row: int) -> None:
         before = self.cursor
@@ -186,8 +188,11 @@ class RowTable(ScrollView, can_focus=True):
 
     def _measure(self) -> None:
         """How wide the columns are now: asked for each row, and the same for all."""
+        before = self._gap, self._fitted
         self._gap = 2 if self.size.width >= 100 else 1
         self._fitted = widths(self.columns, self.size.width - 3, self._gap)
+        if before != (self._gap, self._fitted):
+            self._kept.clear()
 
     def _placed(self, y: int) -> list[Placed]:
         """The cells at screen row `y` of the content, from left to right: the header stays where it is."""
@@ -201,7 +206,15 @@ class RowTable(ScrollView, can_focus=True):
             return []
         gutter = "▌" if row == self.cursor else " "
         mark = "■" if row in self.marked else " "
-        return [(0, 2, [(gutter, "data"), (mark, "warn")]), *self._cells(self._rows(row))]
+        return [(0, 2, [(gutter, "data"), (mark, "warn")]), *self._row(row)]
+
+    def _row(self, row: int) -> list[Placed]:
+        found = self._kept.get(row)
+        if found is None:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            found = self._kept[row] = self._cells(self._rows(row))
+        return found
 
     def _cells(self, cells: Cells) -> list[Placed]:
         if not self._fitted:

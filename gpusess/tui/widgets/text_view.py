@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.cells import cell_len, get_character_cell_size
 from textual.binding import BindingType
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from gpusess.tui.keys import bindings
-from gpusess.tui.spans import Line, Span, plain, title, to_strip
-
-if TYPE_CHECKING:
-    from gpusess.tui.app import CockpitApp
+from gpusess.tui.spans import Line, Span, difference, plain
+from gpusess.tui.widgets.inked import Inked
 
 Maker = Callable[[int], list[Line]]
 """The lines for so many cells."""
 
 
-class TextView(ScrollView, can_focus=True):
+class TextView(ScrollView, Inked, can_focus=True):
     """Takes a function that makes its lines, and calls it again where the width has changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("list")
@@ -30,19 +27,12 @@ class TextView(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._lines: list[Line] = []
         self._make: Maker = lambda _: []
-        self._title = ""
         self._shown: object = None
 
     @property
     def text(self) -> str:
         """All of it, as plain text."""
         return "\n".join(plain(line).rstrip() for line in self._lines).rstrip()
-
-    def entitle(self, text: str) -> None:
-        """Set the title in the upper rule, as plain text."""
-        if text != self._title:
-            self._title = text
-            self.border_title = title(text, cast("CockpitApp", self.app).inks)
 
     def put(self, key: object, make: Maker, top: bool = True) -> None:
         """Show other lines, unless the key is that of those which are shown. top: begin at the first."""
@@ -56,6 +46,7 @@ class TextView(ScrollView, can_focus=True):
     def forget(self) -> None:
         """Draw every line anew: the theme has changed."""
         self._lay_out()
+        self.refresh()
 
     def action_move(self, step: int) -> None:
         self.scroll_to(y=self.scroll_offset.y + step, animate=False, immediate=True)
@@ -71,19 +62,32 @@ class TextView(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._lay_out()
+        self.refresh()
 
-    def render_line(self, y: int) -> Strip:
-        at = y + self.scroll_offset.y
-        line = self._lines[at] if at < len(self._lines) else []
-        inks = cast("CockpitApp", self.app).inks
-        return to_strip(line, inks, self.size.width, self.rich_style)
+    def line_at(self, y: int) -> tuple[Line, str]:
+        return self._at(y + self.scroll_offset.y), ""
 
     def _lay_out(self) -> None:
+        """Make the lines; those that look different are drawn again."""
         if not self.size.width:
             return
+        top = self.scroll_offset.y
+        before = [self._at(top + y) for y in range(self.size.height)]
         self._lines = self._make(self.size.width)
-        self.virtual_size = Size(0, len(self._lines))
-        self.refresh()
+        # Never less than the room there is: a size that changes lays the whole screen out anew.
+        self.virtual_size = Size(0, max(len(self._lines), self.size.height))
+        after = [self._at(top + y) for y in range(self.size.height)]
+        changed = [
+            Region(x, y, wide, 1)
+            for y, (was, now) in enumerate(zip(before, after, strict=True))
+            if was != now
+            for x, wide in (difference(was, now, self.size.width),)
+        ]
+        if changed:
+            self.refresh(*changed)
+
+    def _at(self, row: int) -> Line:
+        return self._lines[row] if row < len(self._lines) else []
 
 
 def wrap(spans: Iterable[Span], cells: int) -> list[Line]:
