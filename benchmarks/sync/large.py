@@ -113,9 +113,12 @@ async def _tools(race: Race, room: Room, tools: dict[str, list[str]]) -> None:
 
 
 async def _changed(server: sshd.Server, size: int, rounds: int) -> Race:
-    """An older version is there, on each side its own; ours remembers the blocks of what it has sent."""
+    """An older version is there, on each side its own; ours remembers the blocks of what it has sent.
+
+    Ours copies the older version, which somebody may still work with, and rsync is told to write into it.
+    """
     race = Race()
-    with sides.room() as base:
+    with sides.room(on_disk=True) as base:
         Room(base).clear()
         source = noise(base / "model.bin", size)
         shutil.copy(source, base / "peer/x")

@@ -11,13 +11,10 @@ from collections import defaultdict
 from contextlib import AsyncExitStack
 
 from gpusess.errors import RemoteError, Unreachable
-from gpusess.remote.channel import Channel, open_channel
+from gpusess.remote.channel import FAR, NEAR, Channel, open_channel
 from gpusess.remote.ssh import Connection, connect
 
 MOST = 8
-NEAR = 0.004
-"""Seconds: up to this round trip one connection is as fast as several."""
-FAR = 0.02
 PAYS = 4 << 20
 """Bytes for each connection from which on opening it pays."""
 
