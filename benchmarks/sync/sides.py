@@ -95,7 +95,9 @@ def room(on_disk: bool = False) -> Iterator[Path]:
     no side's merit. `on_disk`: where it matters what a file system does, as it does for a copy of a file."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 8 << 30
-    with tempfile.TemporaryDirectory(prefix="gpusess-bench-", dir=memory if roomy and not on_disk else None) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="gpusess-bench-", dir=memory if roomy and not on_disk else None
+    ) as folder:
         yield Path(folder)
 
 

@@ -181,8 +181,8 @@ class Channel:
         self._greeted = True
 
     async def measure(self) -> None:
-        """Measure the way there and back: the shortest of a few, where one could be either near or far. A busy
-        machine answers late, and must not pass for a distant one."""
+        """Measure the way there and back. A busy machine answers late, and must not pass for a distant one:
+        the shortest of a few counts, where one could be either."""
         self.round_trip = math.inf
         for _ in range(TRIPS):
             before = time.monotonic()
