@@ -40,6 +40,8 @@ class Opened(BaseModel):
     repaired: int = 0
     """Bytes of a torn tail that were cut off and set aside."""
     versions: dict[str, str] = {}
+    code: str = ""
+    """The id of the tree that the session's code was when this worker began; empty: it has none."""
 
 
 class Check(BaseModel):

@@ -47,6 +47,9 @@ except ImportError:
 HAS_ZSTANDARD = ZSTANDARD_MODULE is not None
 
 
+_AT_ONCE = 32 << 10
+
+
 class NotTensors(Exception):
     """Not a safetensors file, or one that contradicts itself; the message says how."""
 
@@ -250,9 +253,13 @@ def _numpy() -> Any:
 
 def xor(one: bytes | bytearray, other: bytes) -> bytes:
     """The bits in which two byte strings of one length differ."""
-    # Whole numbers of a million bytes: the interpreter's own loops do this at half a GB/s.
-    bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
-    return bits.to_bytes(len(one), "little")
+    # As whole numbers, which the interpreter's own loops take: of a size that stays in the processor's cache.
+    here, there, found = memoryview(one), memoryview(other), []
+    for start in range(0, len(one), _AT_ONCE):
+        a, b = here[start : start + _AT_ONCE], there[start : start + _AT_ONCE]
+        bits = int.from_bytes(a, "little") ^ int.from_bytes(b, "little")
+        found.append(bits.to_bytes(len(a), "little"))
+    return b"".join(found)
 
 
 def _compressed(plane: bytes, codec: int) -> bytes:

@@ -148,7 +148,17 @@ def _opened(journal: Journal, past: list[Record]) -> protocol.Opened:
         agent=agent_id(),
         repaired=journal.repaired,
         versions=_versions(),
+        code=_code(),
     )
+
+
+def _code() -> str:
+    """What the link `code` in the working folder leads to: trees are named after their content."""
+    try:
+        name = Path("code").readlink().name
+    except OSError:
+        return ""
+    return name.partition(".")[0]
 
 
 def _versions() -> dict[str, str]:

@@ -232,7 +232,10 @@ def arm_warnings(arm: Arm, state: RunState) -> list[str]:
     elif arm.done < arm.total:
         found.append(f"is not complete: {arm.done} of {arm.total} results, and what is missing may differ")
     if arm.failed > FAILED_SHARE * arm.done:
-        found.append(f"lacks {arm.failed} results that could not be computed; they count neither way")
+        many, they = (
+            ("1 result", "it counts") if arm.failed == 1 else (f"{arm.failed:,} results", "they count")
+        )
+        found.append(f"lacks {many} that could not be computed; {they} neither way")
     if arm.disagree > DISAGREE_SHARE * graded:
         share = 100 * arm.disagree / graded
         found.append(f"hangs on the extractor: in {share:.1f} % of the results another rule reads otherwise")

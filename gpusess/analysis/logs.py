@@ -14,6 +14,9 @@ _LINE = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z (DEBUG|INFO|WARNING|ERROR|CRITICAL) (\S+) (.*)"
 )
 
+LINK = ("ssh", "asyncssh")
+"""Loggers whose lines in our own process's log are about the link: a source of their own."""
+
 KEPT_LINES = 50_000
 """The merged view keeps that many; the files keep all."""
 
@@ -42,8 +45,7 @@ class LogBook:
     def add(self, source: str, lines: Iterable[str]) -> None:
         """Add whole lines of one source. A line without a time (a traceback) goes with the one before it."""
         for raw in lines:
-            line = self._parse(source, raw)
-            self._last[source] = line
+            line = self._last[source] = self._parse(source, raw)
             if not self.lines or line >= self.lines[-1]:
                 self.lines.append(line)
             else:
@@ -60,7 +62,9 @@ class LogBook:
         if not found:
             before = self._last.get(source)
             ts, level = (before.ts, before.level) if before else (0.0, "INFO")
-            return LogLine(ts, self._order, level, source, clean(raw))
-        stamp, level, _, text = found.groups()
+            return LogLine(ts, self._order, level, before.source if before else source, clean(raw))
+        stamp, level, logger, text = found.groups()
+        if source == "local" and logger.partition(".")[0] in LINK:
+            source = "ssh"
         ts = datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
         return LogLine(ts, self._order, level, source, clean(text))

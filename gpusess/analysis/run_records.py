@@ -68,6 +68,9 @@ def _opened(state: RunState, r: Record) -> None:
     state.repaired += r["repaired"]
     state.checks = []
     state.versions = r.get("versions", {})
+    code = r.get("code", "")
+    if code and code not in state.codes[-1:]:
+        state.codes.append(code)
     state.finished = state.paused = None
     state.recent.clear()
 

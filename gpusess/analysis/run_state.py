@@ -60,6 +60,8 @@ class RunState(Tally):
     """Answers drawn for each sample."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of Python and the engine's libraries, in the newest attempt."""
+    codes: list[str] = field(default_factory=list)
+    """The trees of code that its attempts ran with, without repetitions, the newest last."""
     settings: dict[str, str] = field(default_factory=dict)
     """What the numbers hang on beside the model, in words."""
     forced: list[str] = field(default_factory=list)

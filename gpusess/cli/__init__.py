@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "complete": ("gpusess.cli.playground", "Let models answer a prompt, side by side."),
     "resume": ("gpusess.cli.steer:resume", "Go on with what is missing, on a new instance if need be."),
     "pull": ("gpusess.cli.steer:pull", "Bring home what is still on the instance."),
+    "steer": ("gpusess.cli.steer_training", "Ask a running training to pause, go back, or ignore its alarm."),
     "terminate": ("gpusess.cli.steer:terminate", "Bring the results home and give the instance back."),
     "ssh": ("gpusess.cli.ssh", "Open a shell on a session's instance."),
     "instances": ("gpusess.cli.instances", "List instances at the providers, unknown ones too."),
@@ -108,9 +109,12 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except GpusessError as exc:
-        click.echo(f"gpusess: {exc.message}", err=True)
+        from gpusess.analysis.text import clean_block
+
+        # It may name what an instance named: nothing of that reaches the terminal as a command to it.
+        click.echo(f"gpusess: {clean_block(exc.message)}", err=True)
         if exc.hint:
-            click.echo(f"  next: {exc.hint}", err=True)
+            click.echo(f"  next: {clean_block(exc.hint)}", err=True)
         sys.exit(exc.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone (`| head`): nothing is left to say, not even at exit.

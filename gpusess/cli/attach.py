@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpusess.analysis.text import clean
 from gpusess.cli.complete import session_names
 from gpusess.errors import SessionError
-from gpusess.sessions.board import Board, SessionView
+from gpusess.sessions.board import Board, FleetView, SessionView
 
 if TYPE_CHECKING:
     from gpusess.sessions.store import Store
@@ -44,7 +45,7 @@ def open_cockpit(session_id: str | None) -> SessionView:
     make_app(store, session_id).run()
     fleet = Board(store).refresh()
     view = fleet.session(session_id) if session_id else next(iter(fleet.sessions), None)
-    for line in bills_on(fleet.burn, fleet.count("live") + fleet.count("starting")):
+    for line in goes_on(fleet):
         click.echo(line, err=True)
     if view is None:
         sys.exit(0)
@@ -53,6 +54,7 @@ def open_cockpit(session_id: str | None) -> SessionView:
 
 def make_app(store: Store, session_id: str | None, *, look_only: bool = False) -> CockpitApp:
     """The cockpit, ready to run. look_only: whatever would act or cost money is refused."""
+    follow_the_window()
     # Importing makes a hundred thousand objects and no garbage; the app collects again after its first paint.
     gc.disable()
     from gpusess.sessions.intents import DriverIntents
@@ -64,6 +66,14 @@ def make_app(store: Store, session_id: str | None, *, look_only: bool = False) -
 
         intents = LookOnly(intents)
     return CockpitApp(Board(store), intents, session_id=session_id, settings=settings())
+
+
+def follow_the_window() -> None:
+    """Forget a size that the environment names: it would count for more than the terminal's own, and the
+    cockpit would keep it whatever becomes of its window. Call it before the app is made."""
+    if sys.stdout.isatty():
+        for name in ("COLUMNS", "LINES"):
+            os.environ.pop(name, None)
 
 
 def settings() -> TuiSettings:
@@ -80,6 +90,16 @@ def settings() -> TuiSettings:
     return TuiSettings(found.theme, found.ascii, found.keys, found.daily_budget)
 
 
-def bills_on(burn: float, sessions: int) -> list[str]:
-    """What leaving leaves behind."""
-    return [f"{sessions} sessions go on, ${burn:.2f}/h"] if sessions else []
+def goes_on(fleet: FleetView) -> list[str]:
+    """What leaving leaves behind: every session that bills, failed ones included, and what nobody knows."""
+    lines = []
+    billing = [session for session in fleet.sessions if session.bills]
+    if billing:
+        names = ", ".join(clean(session.row.name) for session in billing[:4])
+        more = f" and {len(billing) - 4} more" if len(billing) > 4 else ""
+        cost = f"${fleet.burn:.2f}/h" if fleet.burn else "at no cost"
+        lines.append(f"{'goes' if len(billing) == 1 else 'go'} on, {cost}: {names}{more}")
+    if fleet.strangers:
+        rate = sum(stranger.instance.price for stranger in fleet.strangers)
+        lines.append(f"bills beside that, ${rate:.2f}/h: what nobody here knows (`gpusess instances`)")
+    return lines

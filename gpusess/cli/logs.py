@@ -16,13 +16,16 @@ from gpusess.sessions.states import State
 FOLLOW_EVERY = 0.25
 
 
+SOURCES = ("local", "ssh", "setup", "agent", "worker")
+
+
 @click.command("logs")
 @click.argument("session", required=False, shell_complete=session_names)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the session has ended.")
 @click.option(
     "-n", "--lines", default=200, show_default=True, help="How many of the last lines to begin with."
 )
-@click.option("--source", type=click.Choice(["local", "setup", "agent", "worker"]), help="Only this source.")
+@click.option("--source", type=click.Choice(SOURCES), help="Only this source.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(session: str | None, follow: bool, lines: int, source: str | None, as_json: bool) -> int:
     """Print the logs of SESSION (default: the newest one) as they have come home."""

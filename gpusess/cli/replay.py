@@ -46,10 +46,11 @@ def command(run: str, speed: float, headless: bool, as_json: bool) -> int:
 
 
 def _in_the_cockpit(recording: Recording, clock: ReplayClock) -> None:
-    from gpusess.cli.attach import settings
+    from gpusess.cli.attach import follow_the_window, settings
     from gpusess.sessions.replay import ReplayBoard
     from gpusess.tui.replaying import ReplayApp
 
+    follow_the_window()
     ReplayApp(ReplayBoard(recording, clock), session_id=recording.row.id, settings=settings()).run()
 
 

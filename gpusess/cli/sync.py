@@ -12,7 +12,7 @@ import click
 
 from gpusess.analysis.text import size
 from gpusess.cli.complete import session_names
-from gpusess.errors import SessionError
+from gpusess.errors import SessionError, Unreachable
 
 if TYPE_CHECKING:
     from gpusess.remote.pool import Pool
@@ -54,7 +54,7 @@ def command(session: str | None, dry_run: bool, fetch: str | None, to: Path | No
 
 
 async def _connected(ctx: Context, dry_run: bool, fetch: str | None, to: Path) -> None:
-    from gpusess.sessions.link import Link
+    from gpusess.sessions.link import GaveUp, Link
 
     link = Link(ctx)
     try:
@@ -64,12 +64,17 @@ async def _connected(ctx: Context, dry_run: bool, fetch: str | None, to: Path) -
                 await _fetch(ctx, channels, fetch, to)
             else:
                 await _send(ctx, channels, dry_run)
+    except GaveUp:
+        raise
+    except Unreachable as exc:
+        hint = "start it again: it goes on where it stopped"
+        raise Unreachable(exc.message, exc.hint or hint) from exc
     finally:
         await link.close()
 
 
 async def _send(ctx: Context, channels: Pool, dry_run: bool) -> None:
-    from gpusess.sessions import syncing
+    from gpusess.sessions import code_facts, syncing
     from gpusess.sync.code import read_provenance
 
     spec = ctx.spec.sync
@@ -87,7 +92,7 @@ async def _send(ctx: Context, channels: Pool, dry_run: bool) -> None:
         for text in syncing.skipped_lines(done):
             click.echo(f"  {text}")
         if source.is_code and root:
-            syncing.note_code(ctx.folder, done, await asyncio.to_thread(read_provenance, root))
+            code_facts.note(ctx.folder, done.id, await asyncio.to_thread(read_provenance, root))
 
 
 async def _fetch(ctx: Context, channels: Pool, path: str, to: Path) -> None:

@@ -16,11 +16,12 @@ from gpusess import paths
 from gpusess.analysis.logs import LogBook
 from gpusess.analysis.run_state import RunState
 from gpusess.sessions import money, strangers
+from gpusess.sessions.asks import STEER, STOP_RUN, Asked, not_done
 from gpusess.sessions.driver_lock import is_held, lock_path
 from gpusess.sessions.ledger import Rental, Sighting
 from gpusess.sessions.mirror import RunMirror, Tail
 from gpusess.sessions.states import ENDED, LIVE, STARTING, State
-from gpusess.sessions.store import RunRow, SessionRow, Store, Transition
+from gpusess.sessions.store import Request, RunRow, SessionRow, Store, Transition
 from gpusess.sessions.strangers import Stranger
 from remote_agent.files import SUPERVISOR_LOG, WORKER_LOG
 
@@ -47,6 +48,8 @@ class RunView:
     mirror: Path
     catching_up: bool = False
     """Records of this run wait on disk: its newest values are not known yet."""
+    asked: list[Asked] = field(default_factory=list)
+    """What was asked of it, from wherever, and is not done."""
 
 
 @dataclass(slots=True)
@@ -93,6 +96,12 @@ class SessionView:
     def needs_driver(self) -> bool:
         """Nobody drives it although there is something to do: it was cut off."""
         return not self.driven and self.row.state in STARTING | LIVE
+
+    @property
+    def waits(self) -> bool:
+        """It is kept, with runs that were stopped or have failed: `resume` goes on with them."""
+        unfinished = any(run.row.status in ("stopped", "failed") for run in self.runs)
+        return self.row.state is State.READY and unfinished
 
     @property
     def stale(self) -> float | None:
@@ -155,6 +164,7 @@ class Board:
         self._views: dict[str, SessionView] = {}
         self._rows_version = -1
         self._rows: list[tuple[SessionRow, list[Transition], list[RunRow], list[Rental]]] = []
+        self._requests: dict[str, list[Request]] = {}
         self._sightings: list[Sighting] = []
         self._strangers: list[Stranger] = []
         self._version = 0
@@ -191,11 +201,12 @@ class Board:
             return before
         # The path is made once: several looks a second would spend more on it than on the lock.
         lock = self._locks.get(row.id) or self._locks.setdefault(row.id, str(lock_path(row.id)))
-        run_views = []
+        run_views, requests = [], self._requests.get(row.id, [])
         for run in runs:
             mirror = self._mirror(row.id, run.id)
             more = run.status != "pending" and mirror.refresh(budget)
-            run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more))
+            asked = not_done(requests, run, mirror.state.train, now) if requests else []
+            run_views.append(RunView(run, mirror.state, mirror.damage, mirror.folder, more, asked))
         view = SessionView(row, transitions, run_views, is_held(lock), now, rentals)
         self._views[row.id] = view
         return view
@@ -215,6 +226,9 @@ class Board:
         self._rows_version = version
         self._sightings = self._store.ledger.sightings()
         self._strangers = strangers.strangers(self._store.ledger, self._sightings)
+        self._requests = {}
+        for request in self._store.requests(STEER, STOP_RUN):
+            self._requests.setdefault(request.session, []).append(request)
         rentals: dict[str, list[Rental]] = {}
         for rental in self._store.ledger.rentals():
             rentals.setdefault(rental.session, []).append(rental)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,14 +16,18 @@ from gpusess.errors import RemoteError, SyncError, Unreachable
 from gpusess.remote.agent import Agent, run_folder
 from gpusess.remote.pool import Pool
 from gpusess.remote.ssh import backoff, connect
+from gpusess.sessions import traffic
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import CONNECT_TIMEOUT, session_target
 from gpusess.sync import checkpoints as sync
 from gpusess.sync.progress import Progress
 from remote_agent.checkpoints import keep, newest_good
+from remote_agent.manifest import Checkpoint, wanted
 
 REFUSED_PAUSE = 60.0
 """Seconds before a checkpoint is asked for again that could not be taken."""
+
+Tell = Callable[[Checkpoint, Progress], None]
 
 
 class Keeper:
@@ -35,6 +40,13 @@ class Keeper:
         self._rule = ctx.spec.sync.checkpoints
         self._news = asyncio.Event()
         self._agent: Agent | None = None
+        traffic.forget_coming(home)
+
+    @property
+    def rule(self) -> str:
+        """What the spec wants of them: `the newest 2 and the best`, `none`."""
+        wants = [f"the newest {self._rule.keep}"] if self._rule.keep else []
+        return " and ".join([*wants, *(["the best"] if self._rule.best else [])]) or "none"
 
     def notice(self, agent: Agent) -> None:
         """Something may be there that is not at home. `agent` says how its program is run."""
@@ -65,27 +77,46 @@ class Keeper:
             self._news.set()
             await self._ctx.sleep(pause)
 
-    async def bring(self, agent: Agent, on_bytes: Callable[[], None] = lambda: None) -> None:
-        """Bring home what the rule wants, the newest first, and remove what it does not keep.
+    async def bring(self, agent: Agent, tell: Tell | None = None) -> list[Checkpoint]:
+        """Bring home what the rule wants, the newest first, and remove what it does not keep; what it leaves
+        on the instance. `tell` is called as bytes come.
 
         Raises Unreachable, RemoteError, SyncError.
         """
-        if not self._rule.keep and not self._rule.best:
-            return
         async with self._channels(agent) as channels:
             while True:
                 there = await sync.listing(channels, run_folder(self._run))
                 await asyncio.to_thread(sync.refresh_scores, self._home, there)
                 sync.drop_stale(self._home, there)
+                if not self._rule.keep and not self._rule.best:
+                    return there
                 waiting = sync.missing(self._home, there, self._rule.keep, self._rule.best)
                 if not waiting:
-                    return
+                    kept = wanted(there, self._rule.keep, self._rule.best)
+                    return [made for made in there if made not in kept]
                 # After each one the list is asked for again: a newer one may be more wanted by now.
-                progress = Progress(lambda _: on_bytes())
-                pulled = await sync.pull(channels, run_folder(self._run), waiting[0], self._home, progress)
-                log.info("%s", pulled)
+                await self._bring_one(channels, waiting[0], tell)
                 for name in await asyncio.to_thread(keep, self._home, self._rule.keep, self._rule.best):
                     log.info("checkpoint %s is no longer kept at home", name)
+
+    async def _bring_one(self, channels: Pool, made: Checkpoint, tell: Tell | None) -> None:
+        with traffic.coming(self._home, self._run, made.name, made.step) as note:
+
+            def heard(progress: Progress) -> None:
+                note(progress)
+                if tell:
+                    tell(made, progress)
+
+            pulled = await sync.pull(channels, run_folder(self._run), made, self._home, Progress(heard))
+        log.info("%s", pulled)
+        amounts = (made.bytes, pulled.received, round(pulled.seconds, 3), pulled.how)
+        try:
+            traffic.note(
+                self._ctx.id,
+                traffic.Received(round(time.time(), 3), self._run, made.name, made.step, *amounts),
+            )
+        except OSError as exc:
+            log.warning("what came home is not noted: %s", exc)
 
     async def give_back(self, agent: Agent) -> None:
         """Send the newest good checkpoint to an instance that has none as new: a run goes on from there.

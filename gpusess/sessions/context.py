@@ -13,14 +13,16 @@ from typing import Any
 from gpusess import paths
 from gpusess.providers import open_provider
 from gpusess.providers.base import Provider
+from gpusess.sessions.asks import STEER
 from gpusess.sessions.ledger import Ledger, Rental
 from gpusess.sessions.states import State
-from gpusess.sessions.steering import STEER
 from gpusess.sessions.store import SessionRow, Store
 from gpusess.sessions.waiting import Wait
 from gpusess.spec import Resources, Spec, parse_spec
 
 log = logging.getLogger("driver")
+link_log = logging.getLogger("ssh")
+"""For what concerns the link: a source of its own where logs are shown."""
 
 ADOPTED = "adopted"
 """The job of a session that stands for an instance which another laptop, or nobody here, launched."""
@@ -71,10 +73,10 @@ class Context:
         self.store.move(self.id, state, detail, **changes)
         log.info("%s%s", state, f": {detail}" if detail else "")
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, to: logging.Logger = log) -> None:
         """Tell the user what is going on: in the log, and as the state's detail."""
         if text != self.row.detail:
-            log.info("%s", text)
+            to.info("%s", text)
             self.store.update(self.id, detail=text)
 
     def provider_named(self, name: str) -> Provider:

@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from gpusess.errors import GpusessError, SessionError, Unreachable
 from gpusess.secrets import resolve_secrets
 from gpusess.sessions import giving_back, lease, money, readiness, reconcile, renting
-from gpusess.sessions.context import Context, log
+from gpusess.sessions.asks import STEER
+from gpusess.sessions.context import Context, link_log, log
 from gpusess.sessions.link import FIRST_CONTACT_LIMIT, GaveUp, InstanceGone, Link
 from gpusess.sessions.preparing import prepare
 from gpusess.sessions.running import RunFollower
 from gpusess.sessions.states import State
-from gpusess.sessions.steering import STEER, pass_on
+from gpusess.sessions.steering import pass_on
 from gpusess.sessions.store import Request, RunRow
 
 LOOK_EVERY = 0.5
@@ -141,7 +142,7 @@ class Driver:
         except GaveUp:
             raise
         except Unreachable as exc:
-            log.warning("%s; connecting again", exc.message)
+            link_log.warning("%s; connecting again", exc.message)
             self._link.broken()
             await self._ctx.sleep(RECONNECT_PAUSE)
             return False

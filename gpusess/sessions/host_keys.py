@@ -8,7 +8,7 @@ from gpusess.errors import BadRequest, HostKeyMismatch, Unreachable
 from gpusess.providers.base import Endpoint, HostKey, PrintsHostKey, Provider
 from gpusess.remote.host_key import answering_key
 from gpusess.sessions import presence
-from gpusess.sessions.context import Context, log
+from gpusess.sessions.context import Context, link_log
 
 FILE = "host_key.pub"
 
@@ -43,7 +43,7 @@ async def learn(ctx: Context, endpoint: Endpoint) -> None:
     elif kind is HostKey.FIRST_USE and ctx.spec.resources.trust_first_use:
         line, fingerprint = await answering_key(endpoint)
         _pin(ctx, line, f"{fingerprint}, taken on first use")
-        log.warning("the host key %s is taken on first use: nothing vouches for it", fingerprint)
+        link_log.warning("the host key %s is taken on first use: nothing vouches for it", fingerprint)
     else:
         raise HostKeyMismatch(
             f"no host key of {endpoint.host} is known: nothing was sent",
@@ -71,4 +71,4 @@ async def _from_the_log(ctx: Context, endpoint: Endpoint) -> None:
 def _pin(ctx: Context, line: str, how: str) -> None:
     (ctx.folder / FILE).write_text(line + "\n")
     ctx.store.update(ctx.id, options={**ctx.row.options, "host_key": how})
-    log.info("host key %s", how)
+    link_log.info("host key %s", how)

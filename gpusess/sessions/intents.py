@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpusess.sessions import start
-from gpusess.sessions.steering import STEER
+from gpusess.sessions.asks import STEER, STOP_RUN
 from gpusess.sessions.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class DriverIntents:
         start.ask_to_terminate(self._store, session_id, pull=pull_first, wait=False)
 
     def stop_run(self, session_id: str, run_id: str) -> None:
-        self._store.ask(session_id, "stop_run", run=run_id)
+        self._store.ask(session_id, STOP_RUN, run=run_id)
         start.ensure_driver(session_id, wait=False)
 
     def steer(self, session_id: str, run_id: str, ask: dict[str, Any]) -> None:
@@ -118,12 +118,19 @@ class DriverIntents:
 
         return wizard.jobs()
 
-    def offers(self, *, ask: bool) -> list[Answer]:
+    def offers(self, *, ask: bool, on_answer: Callable[[Answer], None] | None = None) -> list[Answer]:
         import asyncio
 
         from gpusess.sessions import offers
 
-        return asyncio.run(offers.ask_all()) if ask else offers.last_answers()
+        return asyncio.run(offers.ask_all(on_answer=on_answer)) if ask else offers.last_answers()
+
+    def own_machines(self, job: Job) -> list[Answer]:
+        import asyncio
+
+        from gpusess.sessions import wizard
+
+        return asyncio.run(wizard.own_machines(job))
 
     def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
         from gpusess.sessions import wizard

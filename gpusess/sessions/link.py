@@ -12,7 +12,7 @@ from gpusess.providers.base import Endpoint, HostKey, Instance, InstanceStatus, 
 from gpusess.remote.agent import Agent
 from gpusess.remote.ssh import Connection, Target, backoff, connect
 from gpusess.sessions import host_keys, renting
-from gpusess.sessions.context import Context, log
+from gpusess.sessions.context import Context, link_log, log
 from gpusess.sessions.store import SessionRow
 
 FIRST_CONTACT_LIMIT = 15 * 60.0
@@ -86,19 +86,24 @@ class Link:
         for pause in backoff(random.Random()):
             began = ctx.clock()
             try:
-                return await connect(await session_target(ctx), CONNECT_TIMEOUT)
+                target = await session_target(ctx)
+                connection = await connect(target, CONNECT_TIMEOUT)
             except HostKeyMismatch as exc:
                 if waited > HOST_KEY_LIMIT or ctx.provider.abilities.host_key is HostKey.OWN:
                     raise
                 trouble = exc.message
             except Unreachable as exc:
                 trouble = exc.message
+            else:
+                where = f"{target.endpoint.host}:{target.endpoint.port}"
+                link_log.info("connected to %s in %.1f s", where, max(0.0, ctx.clock() - began))
+                return connection
             await self._still_there()
             # A try counts for no more than it may take: hours that a laptop slept away were no trying.
             waited += min(max(0.0, ctx.clock() - began), CONNECT_TIMEOUT)
             if patience is not None and waited > patience:
                 raise GaveUp(f"{trouble} (tried for {waited:.0f} s)", "`gpusess resume` tries again")
-            ctx.say(f"{trouble}; trying again in {pause:.0f} s")
+            ctx.say(f"{trouble}; trying again in {pause:.0f} s", link_log)
             await ctx.sleep(pause)
             waited += pause
         raise AssertionError("backoff never ends")

@@ -5,7 +5,6 @@ orders of the runs. All of it may be done again at any time; what is there alrea
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from gpusess import paths
 from gpusess.errors import CommandFailed
 from gpusess.remote.agent import Agent, session_folder
 from gpusess.remote.keys import printable
-from gpusess.sessions import syncing
+from gpusess.sessions import code_facts, syncing
 from gpusess.sessions.board import SETUP_LOG
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.expected import expectation
@@ -53,7 +52,12 @@ async def _send(ctx: Context, agent: Agent) -> None:
             for line in syncing.skipped_lines(done):
                 log.info("%s: %s", source.name, line)
             if source.is_code and provenance:
-                syncing.note_code(ctx.folder, done, await provenance)
+                _note_code(ctx, done.id, await provenance)
+
+
+def _note_code(ctx: Context, tree: str, found: code.Provenance | None) -> None:
+    facts = code_facts.note(ctx.folder, tree, found)
+    log.info("the code is %s", code_facts.text(facts))
 
 
 async def _send_files(ctx: Context, agent: Agent, path: Path, place: str) -> str:
@@ -119,7 +123,7 @@ async def give_order(ctx: Context, agent: Agent, run: RunRow) -> Order:
         expect=expectation(ctx.store, ctx.id, entry.expect),
         force=bool(ctx.row.options.get("force")),
     )
-    _trace(ctx, run)
+    code_facts.trace(ctx.folder, paths.run_dir(ctx.id, run.id), [])
     await agent.put_order(run.id, order.model_dump_json(indent=1), session_folder(ctx.id))
     return order
 
@@ -130,15 +134,6 @@ def _identity(entry: RunEntry, model: _Sent | None, base: _Sent | None) -> str:
     if entry.base is None:
         return own
     return f"{own} on {base.identity if base else entry.base}"
-
-
-def _trace(ctx: Context, run: RunRow) -> None:
-    """Keep beside the run's results which code it has."""
-    facts = ctx.folder / syncing.CODE_FACTS
-    if facts.exists():
-        folder = paths.run_dir(ctx.id, run.id)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(facts, folder / syncing.CODE_FACTS)
 
 
 async def _send_need(ctx: Context, agent: Agent, local: Path | None, place: str) -> _Sent | None:

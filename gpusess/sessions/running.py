@@ -9,16 +9,21 @@ import asyncio
 import time
 
 from gpusess import paths
+from gpusess.analysis.text import clean
 from gpusess.errors import RemoteError, Unreachable
 from gpusess.remote.agent import Agent
 from gpusess.remote.follow import Diverged, Mirror, follow
+from gpusess.sessions import code_facts, steering
 from gpusess.sessions.checkpoints import Keeper
 from gpusess.sessions.context import Context, log
 from gpusess.sessions.link import GaveUp, Link
 from gpusess.sessions.mirror import RunMirror
 from gpusess.sessions.preparing import give_order
 from gpusess.sessions.store import RunRow
+from gpusess.sessions.syncing import SAID_EVERY, progress_line
+from gpusess.sync.progress import Progress as Transfer
 from remote_agent.files import EVENTS, JOURNALS, LOGS
+from remote_agent.manifest import Checkpoint
 
 SUPERVISOR_SILENCE = 12.0
 """Seconds without a byte of a run after which it is asked whether its supervisor lives; heartbeats come every
@@ -35,6 +40,10 @@ however many there are."""
 
 CHECKPOINT_LIMIT = 600.0
 """The same for checkpoints: between two files this disk may be busy with hashing or syncing gigabytes."""
+
+
+LISTED = 5
+"""Checkpoints that are named where many stay on the instance."""
 
 
 class RunFollower:
@@ -60,6 +69,7 @@ class RunFollower:
         await give_order(self._ctx, agent, self._run)
         supervisor, lengths = await agent.lengths(self._run.id)
         if supervisor is None:
+            steering.forget(self._ctx.store, self._ctx.id, self._run.id)
             await self._restore(agent, lengths)
             await self._keeper.give_back(agent)
         self._before = lengths[EVENTS]
@@ -102,9 +112,29 @@ class RunFollower:
             await self._pull_journals(agent)
         if self.view.damage:
             self._mend()
+        try:
+            code_facts.trace(self._ctx.folder, self.mirror.folder, self.view.state.codes)
+        except OSError as exc:
+            log.warning("which code the run had is not noted beside its results: %s", exc)
         if await agent.has_checkpoints(self._run.id):
             moved = Progress(CHECKPOINT_LIMIT)
-            await _first(self._keeper.bring(agent, moved.seen), asyncio.Event(), moved)
+            await _first(self._pull_checkpoints(agent, moved), asyncio.Event(), moved)
+
+    async def _pull_checkpoints(self, agent: Agent, moved: Progress) -> None:
+        said = time.monotonic()
+
+        def tell(made: Checkpoint, progress: Transfer) -> None:
+            nonlocal said
+            moved.seen()
+            if time.monotonic() - said >= SAID_EVERY:
+                said = time.monotonic()
+                self._ctx.say(f"bringing home {progress_line(f'checkpoint {made.name}', progress)}")
+
+        left = await self._keeper.bring(agent, tell)
+        if left:
+            names = ", ".join(clean(made.name, 100) for made in left[-LISTED:])
+            more = f" and {len(left) - LISTED} older ones" if len(left) > LISTED else ""
+            log.info("checkpoints that stay there (the spec wants %s): %s%s", self._keeper.rule, names, more)
 
     async def _pull_journals(self, agent: Agent) -> None:
         _, lengths = await agent.lengths(self._run.id)
@@ -184,6 +214,7 @@ class RunFollower:
             )
         self._restarts += 1
         log.warning("the run's supervisor is gone; starting it again")
+        steering.forget(self._ctx.store, self._ctx.id, self._run.id)
         await agent.start(self._run.id, env)
 
     async def _restore(self, agent: Agent, lengths: dict[str, int]) -> None:

@@ -129,6 +129,8 @@ class Request:
     at: float
     verb: str
     args: dict[str, Any]
+    taken: float | None = None
+    """When it was obeyed, passed on, or dropped (then `args` says why, as `dropped`)."""
 
 
 _JSON = {"offer", "endpoint", "options", "args"}
@@ -323,11 +325,23 @@ class Store:
 
     def open_requests(self, session: str) -> list[Request]:
         rows = self._rows("SELECT * FROM requests WHERE session=? AND taken IS NULL ORDER BY id", session)
-        return [Request(r["id"], r["session"], r["at"], r["verb"], json.loads(r["args"])) for r in rows]
+        return list(map(_request, rows))
+
+    def requests(self, *verbs: str) -> list[Request]:
+        """All of these verbs, taken ones too, oldest first."""
+        marks = ",".join("?" * len(verbs))
+        rows = self._rows(f"SELECT * FROM requests WHERE verb IN ({marks}) ORDER BY id", *verbs)
+        return list(map(_request, rows))
 
     def take_request(self, id: int) -> None:
         with self._transaction() as db:
             _update(db, "requests", id, {"taken": self._clock()})
+
+    def drop_request(self, request: Request, why: str) -> None:
+        """It will not be done, or not any more."""
+        with self._transaction() as db:
+            changes = {"taken": self._clock(), "args": {**request.args, "dropped": why}}
+            _update(db, "requests", request.id, changes)
 
     @property
     def data_version(self) -> int:
@@ -356,6 +370,10 @@ class Store:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _request(row: sqlite3.Row) -> Request:
+    return Request(row["id"], row["session"], row["at"], row["verb"], json.loads(row["args"]), row["taken"])
 
 
 def _session(row: sqlite3.Row) -> SessionRow:

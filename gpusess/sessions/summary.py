@@ -81,6 +81,7 @@ def run_facts(run: RunView) -> dict[str, Any]:
         if state.alarm
         else None,
         "training": training_facts(state.train),
+        "asked": [asked._asdict() for asked in run.asked],
         "sweep": sweep_facts(state),
         "oracle": state.best.oracle,
         "reranked": state.best.reranked(),
@@ -138,6 +139,13 @@ def alarm_lines(state: RunState) -> list[str]:
     return [clean(state.alarm.message), *(f"maybe: {clean(cause)}" for cause in state.alarm.causes)]
 
 
+def asked_texts(run: RunView, now: float) -> list[str]:
+    """What was asked of it and is not done: `pause at a checkpoint, 0:12 ago: it waits for the link`."""
+    return [
+        f"{asked.what}, {duration_text(now - asked.at)} ago: {clean(asked.stands)}" for asked in run.asked
+    ]
+
+
 def duration_text(seconds: float | None) -> str:
     """`0:42`, `12:05`, `3:02:11`."""
     if seconds is None:
@@ -157,6 +165,7 @@ def summary_lines(view: SessionView) -> list[str]:
         lines += [f"next      {clean(row.hint)}"] if row.state is not State.TERMINATED else []
     for run in view.runs:
         lines += _run_lines(run)
+        lines += [f"asked     to {text}" for text in asked_texts(run, view.now)]
     end = row.ended or view.now
     if row.launched:
         took = duration_text(end - row.launched)
@@ -245,6 +254,9 @@ def _run_lines(run: RunView) -> list[str]:
         lines.append(
             f"note      in {state.disagree} results ({share:.1f} %) another rule found another answer"
         )
+    if len(state.codes) > 1:
+        trees = ", then ".join(clean(tree)[:12] for tree in state.codes)
+        lines.append(f"note      the code was changed between its attempts: {trees}")
     if state.crashes:
         lines.append(f"note      the worker died {state.crashes} times and went on each time")
     lines.append(f"files     {run.mirror}")

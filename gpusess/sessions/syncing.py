@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from gpusess import paths
@@ -29,8 +29,6 @@ from gpusess.sync.push import Known, Pushed, Tree, sync
 from gpusess.sync.tree import Changed, Entry
 from gpusess.sync.wire import Channels
 
-CODE_FACTS = "code.json"
-"""In a session's folder and beside a run's results: the tree, its commit, the hash of its diff."""
 TRIES = 3
 """How often a tree is read and sent anew whose files change meanwhile."""
 SAID_EVERY = 2.0
@@ -105,17 +103,6 @@ def sources(session: str, local_code: Path | None, pushes: list[tuple[Path, str]
     folder = session_folder(session)
     found = [Source("code", local_code, f"{folder}/code", is_code=True)] if local_code else []
     return found + [Source(path.name, path, f"{folder}/{to}") for path, to in pushes]
-
-
-def note_code(folder: Path, done: Pushed, found: code.Provenance | None) -> None:
-    """Keep which code the instance has: every run is given it, so that a result leads to its code."""
-    facts = {"tree": done.id, "at": round(time.time(), 3), **(asdict(found) if found else {})}
-    partial = folder / f"{CODE_FACTS}.tmp-{os.getpid()}"
-    partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / CODE_FACTS)
-    if found:
-        changes = f" with changes ({found.diff[:12]})" if found.diff else ""
-        log.info("the code is commit %s%s", found.commit or "(none yet)", changes)
 
 
 def summary(source: Source, done: Pushed) -> str:

@@ -16,6 +16,7 @@ from gpusess.providers.base import Abilities, Offer
 from gpusess.sessions import deadlines, estimates, promises, start
 
 if TYPE_CHECKING:
+    from gpusess.sessions.offers import Answer
     from gpusess.spec import Spec
 
 MOST_JOBS = 50
@@ -104,6 +105,17 @@ def _job(path: Path) -> Job | None:
         max_hours=wanted.max_hours,
         lease=wanted.lease,
     )
+
+
+async def own_machines(job: Job) -> list[Answer]:
+    """What the user's own machines offer that the job names, with the spec's options for them."""
+    from gpusess.providers import open_provider
+    from gpusess.sessions.offers import NOT_OFFERING, ask_all
+    from gpusess.spec import load_spec
+
+    names = [name for name in job.providers if name in NOT_OFFERING]
+    wanted = load_spec(job.path).resources
+    return await ask_all(names, opener=lambda name: open_provider(name, wanted.options_for(name)))
 
 
 def estimate(job: Job, offer: Offer, guard: Guard, now: float) -> Estimate:

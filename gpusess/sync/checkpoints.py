@@ -12,8 +12,10 @@ import hashlib
 import os
 import shutil
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,15 @@ ROOM = 64 << 20
 """Bytes of this disk that are left free."""
 
 
+class How(StrEnum):
+    """How a file came, or why it need not come."""
+
+    WHOLE = "whole"
+    CHANGES = "as what differs from {base}"
+    SAME = "not sent: {base} has it too"
+    HERE = "not sent: an earlier try brought it"
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """What bringing one checkpoint home took."""
@@ -44,13 +55,27 @@ class Pulled:
     received: int
     """Bytes of files that went over the link, as they were sent."""
     seconds: float
+    files: dict[How, int]
+    """How many files came how."""
+    base: str = ""
+    """The checkpoint that both sides had."""
+
+    @property
+    def how(self) -> str:
+        """`1 file as what differs from step-300, 2 not sent: step-300 has it too`."""
+        counted = [(how.format(base=self.base), self.files[how]) for how in How if self.files.get(how)]
+        said = [f"{count} {how}" for how, count in counted]
+        if said:
+            first = counted[0][1]
+            said[0] = said[0].replace(f"{first} ", f"{first} file{'' if first == 1 else 's'} ", 1)
+        return ", ".join(said)
 
     def __str__(self) -> str:
         made = self.checkpoint
         score = "" if made.score is None else f", score {made.score:g}"
         return (
             f"checkpoint {made.name} (step {made.step}{score}) is at home: {made.bytes / 1e6:.1f} MB, "
-            f"{self.received / 1e6:.1f} MB sent, {self.seconds:.1f} s"
+            f"{self.received / 1e6:.1f} MB sent, {self.seconds:.1f} s; {self.how}"
         )
 
 
@@ -99,6 +124,7 @@ class _Pull:
         self._aside = checkpoints.aside_of(home, made.name)
         self._progress = progress
         self._received = 0
+        self._files: Counter[How] = Counter()
 
     async def run(self) -> Pulled:
         began = time.monotonic()
@@ -110,8 +136,8 @@ class _Pull:
             for file in self._made.files:
                 target = self._aside / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if not await self._is_here(file, target, base):
-                    await self._bring(file, target, base)
+                how = await self._is_here(file, target, base) or await self._bring(file, target, base)
+                self._files[how] += 1
             for part in self._aside.rglob(f"{PART}*"):  # of a try that has gone another way since
                 part.unlink()
             await asyncio.to_thread(checkpoints.settle, self._home, self._made, replace=True)
@@ -120,7 +146,8 @@ class _Pull:
                 f"{exc.filename or self._aside}: {exc.strerror or exc}",
                 "make room on this disk; the checkpoint is still on the instance",
             ) from exc
-        return Pulled(self._made, self._received, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return Pulled(self._made, self._received, seconds, dict(self._files), base.name if base else "")
 
     def _check_room(self) -> None:
         have = sum(path.stat().st_size for path in self._aside.rglob("*") if path.is_file())
@@ -139,34 +166,36 @@ class _Pull:
         ]
         return min(common, key=lambda made: abs(made.step - self._made.step), default=None)
 
-    async def _is_here(self, file: File, target: Path, base: Checkpoint | None) -> bool:
-        """Whether nothing needs to be sent: an earlier pull brought it, or another checkpoint has it too."""
+    async def _is_here(self, file: File, target: Path, base: Checkpoint | None) -> How | None:
+        """Why nothing needs to be sent: an earlier pull brought it, or another checkpoint has it too. None:
+        it must come."""
         if await asyncio.to_thread(_is, target, file):
             self._progress.spare(file.size)
-            return True
+            return How.HERE
         twin = (
             next((f for f in base.files if (f.sha256, f.size) == (file.sha256, file.size)), None)
             if base
             else None
         )
         if base is None or twin is None:
-            return False
+            return None
         target.unlink(missing_ok=True)
         await asyncio.to_thread(_link, checkpoints.folder(self._home) / base.name / twin.path, target)
         if not await asyncio.to_thread(_is, target, file):  # The copy at home was damaged.
             target.unlink()
-            return False
+            return None
         self._progress.spare(file.size)
-        return True
+        return How.SAME
 
-    async def _bring(self, file: File, target: Path, base: Checkpoint | None) -> None:
+    async def _bring(self, file: File, target: Path, base: Checkpoint | None) -> How:
         """One file, from where an earlier pull has come to. If that turns out wrong, then anew and whole:
         what lay here already, the part or the other checkpoint, was damaged."""
         source = self._source(file, base)
         if source is not None or file.size < LARGE:
             doubtful = target.exists() or source is not None
             if await self._bring_once(file, target, base if source else None, source):
-                return
+                return How.CHANGES if source else How.WHOLE
+            self._progress.expect(target.stat().st_size)  # It comes once more.
             target.unlink()
             if not doubtful:
                 raise self._wrong(file)
@@ -175,6 +204,7 @@ class _Pull:
         elif not await self._bring_once(file, target, None, None):
             target.unlink()
             raise self._wrong(file)
+        return How.WHOLE
 
     async def _fetch(self, file: File, target: Path) -> None:
         """A large file, whole, over several channels: of what is here of it only the rest comes."""
@@ -203,6 +233,7 @@ class _Pull:
         incoming = Incoming(file, target, source)
         try:
             await asyncio.to_thread(incoming.take_up)
+            self._progress.spare(incoming.length)
             request = self._request(file, base, incoming.length)
             answer = await (await self._channels.channel(0)).send("pieces", **request)
             ended = False

@@ -1,7 +1,8 @@
 """The code of a run: a folder as git sees it, with an id that is its content.
 
-Tracked and new files go along as they stand on the disk, committed or not; what git ignores and what
-`.gpusessignore` (gitignore syntax) names stays here. A folder without git is walked with the same syntax.
+Tracked and new files go along as they stand on the disk, committed or not, those of submodules too; what git
+ignores and what `.gpusessignore` (gitignore syntax) names stays here. A folder without git is walked with the
+same syntax.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from gpusess.errors import SyncError
 from gpusess.sync import git
 from gpusess.sync.index import Index
 from gpusess.sync.tree import Entry, Kept, Skipped, content_id, file_entries, in_order
-from remote_agent.syncing.names import safe_link
+from remote_agent.syncing.names import safe_link, safe_path
 
 IGNORE_FILE = ".gpusessignore"
 DEFAULT_SKIPS = (
@@ -34,6 +35,8 @@ DEFAULT_SKIPS = (
     ".DS_Store",
 )
 """Left out of a folder without git, and listed as skipped."""
+_GITLINK = "160000 "
+"""The mode of a submodule in git's index."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def read_provenance(root: Path) -> Provenance | None:
     digest = hashlib.sha256()
     length = 0
     if dirty:
-        diff = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--", ".")
-        for block in git.stream(root, *diff):
+        diff = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color")
+        for block in git.stream(root, *diff, "--submodule=diff", "--", "."):
             digest.update(block)
             length += len(block)
     return Provenance(commit, dirty, digest.hexdigest() if length else None)
@@ -116,17 +119,51 @@ def read_provenance(root: Path) -> Provenance | None:
 
 def _listed_by_git(root: Path) -> tuple[set[str], list[Skipped]]:
     """What git tracks or would, and the folders that hold nothing at all (git names them with a `/`)."""
-    calls = (("--cached", "--others"), ("--others", "--directory"))
+    calls = (("-t", "--stage", "--cached", "--others"), ("--others", "--directory"))
     with ThreadPoolExecutor(len(calls)) as pool:
-        listed, folders = pool.map(
+        tagged, folders = pool.map(
             lambda call: git.lines(root, "ls-files", "-z", *call, "--exclude-standard"), calls
         )
+    listed, modules = _tracked_or_new(tagged)
     paths = set(listed) | _bare_folders(root, listed, folders)
-    if not _has_ignore_file(root, paths):
-        return paths, []
-    ours = f"--exclude-per-directory={IGNORE_FILE}"
-    ignored = paths & set(git.lines(root, "ls-files", "-z", "--cached", "--others", "--ignored", ours))
-    return paths - ignored, [Skipped(path, IGNORE_FILE) for path in sorted(ignored)]
+    ignored = set[str]()
+    if _has_ignore_file(root, paths):
+        ours = f"--exclude-per-directory={IGNORE_FILE}"
+        ignored = paths & set(git.lines(root, "ls-files", "-z", "--cached", "--others", "--ignored", ours))
+    skipped = [Skipped(path, IGNORE_FILE) for path in ignored]
+    for module in modules - ignored:
+        inner, left = _listed_in_module(root, module)
+        paths |= inner
+        skipped += left
+    return paths - ignored - modules, skipped
+
+
+def _tracked_or_new(tagged: list[str]) -> tuple[list[str], set[str]]:
+    """Paths, and those of submodules: lines are `? PATH` or `H MODE HASH STAGE`, a tab, and the path."""
+    listed: list[str] = []
+    modules: set[str] = set()
+    for line in tagged:
+        if line.startswith("? "):
+            listed.append(line[2:])
+            continue
+        facts, _, path = line.partition("\t")
+        listed.append(path)
+        if facts[2:].startswith(_GITLINK):
+            modules.add(path)
+    return listed, modules
+
+
+def _listed_in_module(root: Path, module: str) -> tuple[set[str], list[Skipped]]:
+    """The same of a submodule's own repository."""
+    if not os.path.lexists(f"{root}/{module}/.git"):
+        return set(), [Skipped(module, "a submodule that is not checked out")]
+    try:
+        paths, skipped = _listed_by_git(root / module)
+    except SyncError as error:
+        return set(), [Skipped(module, f"a submodule that cannot be read: {error.message}")]
+    return {f"{module}/{path}" for path in paths}, [
+        Skipped(f"{module}/{item.path}", item.reason) for item in skipped
+    ]
 
 
 def _has_ignore_file(root: Path, paths: set[str]) -> bool:
@@ -180,6 +217,10 @@ def _listed_without(root: Path) -> tuple[set[str], list[Skipped]]:
         folders = git.lines(root, *listing, "--directory", empty=empty)
         by_default = set(git.lines(root, *ignored, *defaults, empty=empty))
         by_file = set(git.lines(root, *ignored, ours, empty=empty)) - by_default
+    # Git names a folder of which all is ignored, and what is in it too.
+    by_file = {
+        path for path in by_file if not any(parent in by_file for parent in _parents(path.rstrip("/")))
+    }
     skipped = [Skipped(path, "left out by default") for path in by_default]
     paths = set(files) | _bare_folders(root, files, folders)
     return paths, skipped + [Skipped(path, IGNORE_FILE) for path in by_file]
@@ -224,14 +265,18 @@ def _look(root: Path, path: str) -> os.stat_result | Entry | Skipped | None:
         raise SyncError(f"{place}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not stat.S_ISDIR(found.st_mode):
         return Skipped(path, "neither a file nor a link")
-    if path.endswith("/") and _leaves(root, path):
+    if not path.endswith("/"):
+        return None  # A folder in the place of a tracked file: what is in it is listed by itself.
+    if _leaves(root, path):
         return Entry(path.rstrip("/"), "folder", 0, "")
-    return Skipped(path, "a repository of its own (submodule); its files are not sent")
+    return Skipped(path, "a repository of its own, which is no submodule; its files are not sent")
 
 
 def _link(path: str, target: str) -> Entry | Skipped:
     if safe_link(path, target):
         return Entry(path, "link", 0, target)
+    if not target.startswith("/") and safe_path(os.path.normpath(f"{path}/../{target}")):
+        return Skipped(path, "a link with `..` behind another name: it may lead out of the folder")
     return Skipped(path, "a link that leads out of the folder")
 
 

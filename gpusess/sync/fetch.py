@@ -19,8 +19,8 @@ from gpusess.sync.wire import Channels
 from remote_agent.syncing import frames
 from remote_agent.syncing.names import safe_link, safe_path
 
-AT_ONCE = 8
-"""Small files that are asked for at the same time."""
+AT_ONCE = 128
+"""Small files that are asked for at the same time: each one takes a round trip or two."""
 SMALL = 4 << 20
 
 
@@ -42,7 +42,16 @@ async def fetch(remote: str, local: Path, channels: Channels, progress: Progress
 
     Raises SyncError, Unreachable: the next call goes on where this one stopped.
     """
-    progress = progress or Progress()
+    try:
+        return await _fetch(remote, local, channels, progress or Progress())
+    except OSError as error:
+        in_the_way = isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError)
+        hint = "move away what is there" if in_the_way else "what has come stays: the next fetch goes on"
+        reason = (error.strerror or str(error)).lower()
+        raise SyncError(f"{str(error.filename2 or error.filename or local)[:300]}: {reason}", hint) from error
+
+
+async def _fetch(remote: str, local: Path, channels: Channels, progress: Progress) -> Fetched:
     first = await channels.channel(0)
     header, payload = await first.ask("list", path=remote)
     single = not header.get("folder")
@@ -61,9 +70,11 @@ async def fetch(remote: str, local: Path, channels: Channels, progress: Progress
         else:
             files.append((remote if single else f"{remote}/{path}", path, size))
     await asyncio.to_thread(_check_room, local, files)
+    progress.expect(sum(size for _, _, size in files))
     await _small([item for item in files if item[2] < SMALL], local, channels, progress, done)
     for source, path, size in files:
         if size >= SMALL:
+            progress.expect(-size)  # `pull_file` expects it too
             done.files.append(await pull_file(source, local / path, channels, progress))
     for place, target in links:  # last, so that nothing was ever written through one
         _make_link(place, target)
@@ -88,12 +99,12 @@ def _check_room(local: Path, files: list[tuple[str, str, int]]) -> None:
 async def _small(
     files: list[tuple[str, str, int]], local: Path, channels: Channels, progress: Progress, done: Fetched
 ) -> None:
-    """Several at once: each one takes a round trip or two."""
     waiting = deque(files)
 
     async def work() -> None:
         while waiting:
-            source, path, _ = waiting.popleft()
+            source, path, size = waiting.popleft()
+            progress.expect(-size)
             done.files.append(await pull_file(source, local / path, channels, progress, durable=False))
 
     workers = [asyncio.create_task(work()) for _ in range(min(AT_ONCE, len(files)))]

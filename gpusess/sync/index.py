@@ -33,6 +33,7 @@ class Index:
         self._file = file
         self._known: dict[str, tuple[Stamp, str]] = {}
         self._used: set[str] = set()
+        self._places: set[tuple[int, int, int]] | None = None
         self._changed = False
 
     @classmethod
@@ -52,6 +53,12 @@ class Index:
         known = self._known.get(path)
         return known[1] if known and known[0] == _stamp(found) else None
 
+    def was_elsewhere(self, found: os.stat_result) -> bool:
+        """Whether a file of this size, time and inode is known under another name: it seems to be renamed."""
+        if self._places is None:
+            self._places = {(size, mtime, inode) for (size, mtime, _, inode), _ in self._known.values()}
+        return (found.st_size, found.st_mtime_ns, found.st_ino) in self._places
+
     def note(self, path: str, before: os.stat_result, after: os.stat_result, content: str) -> None:
         """A file was hashed, and looked like that before and after."""
         stamp = _stamp(before)
@@ -59,7 +66,7 @@ class Index:
         quiet = _COARSE if before.st_mtime_ns % 1_000_000_000 == 0 else _TICK
         if stamp == _stamp(after) and time.time_ns() - newest > quiet:
             self._known[path] = (stamp, content)
-            self._changed = True
+            self._changed, self._places = True, None
 
     def save(self) -> None:
         """Keep it, without the files that nobody asked for. A cache: no room for it is no error."""

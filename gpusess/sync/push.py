@@ -63,7 +63,8 @@ class Known:
 
 @dataclass(slots=True)
 class Pushed:
-    """What a sync did. Bytes are those of files, before compression."""
+    """What a sync did. Bytes are those of files, before compression; of a large file only those blocks count
+    as sent that went."""
 
     id: str
     entries: tuple[Entry, ...]
@@ -149,6 +150,7 @@ class _Push:
         self._sent: set[int] = set()
 
     async def run(self) -> Pushed:
+        before = self._progress.sent
         self._progress.expect(sum(entry.size for entry in self._entries))
         unknown = [n for n, e in enumerate(self._entries) if not e.content and e.mode != "folder"]
         if len(unknown) > 1:
@@ -173,7 +175,7 @@ class _Push:
             self._tree.skipped,
             self._inside,
             sent_files=len(self._sent),
-            sent_bytes=sum(self._entries[number].size for number in self._sent),
+            sent_bytes=self._progress.sent - before,
             gone=len(gone),
             changed=state != "there",
         )
@@ -213,7 +215,7 @@ class _Push:
         )
         answer = asyncio.create_task(offered.next())
         try:
-            likely = _one_each(self._entries, {row[0] for row in changed})
+            likely = _one_each(self._entries, {row[0] for row in changed}, base.rows if base else ())
             packs = await self._send_small(first, likely, answer)
             committed = None if base and base.id == id else await first.send("commit", **self._facts(id))
             header, data = await answer
@@ -330,10 +332,11 @@ def rows_asked_for(header: dict[str, Any], payload: bytes, rows: int) -> list[in
     return found
 
 
-def _one_each(entries: Sequence[Entry], among: set[str]) -> list[int]:
-    """The rows of files `among` these paths, one for each content."""
+def _one_each(entries: Sequence[Entry], among: set[str], there: Sequence[Row]) -> list[int]:
+    """The rows of files `among` these paths, one for each content that is not `there` under any path."""
+    known = {content for _, mode, _, content in there if mode in ("file", "exec")}
     found: dict[str, int] = {}
     for number, entry in enumerate(entries):
-        if entry.path in among and entry.mode in ("file", "exec"):
+        if entry.path in among and entry.mode in ("file", "exec") and entry.content not in known:
             found.setdefault(entry.content, number)
     return list(found.values())

@@ -60,6 +60,23 @@ def test_logs_merge_by_time_and_keep_tracebacks_together() -> None:
     assert {line.source for line in book.lines} == {"worker", "local"}
 
 
+def test_what_is_said_of_the_link_is_a_source_of_its_own() -> None:
+    book = LogBook()
+    stamp = "2026-01-01T00:00:0"
+    book.add(
+        "local",
+        [
+            f"{stamp}1Z INFO driver running",
+            f"{stamp}2Z WARNING ssh the link broke; connecting again",
+            "  a line that belongs to it",
+            f"{stamp}3Z WARNING asyncssh.client refused",
+            f"{stamp}4Z INFO driver ready",
+        ],
+    )
+    book.add("worker", [f"{stamp}5Z INFO ssh a model's own word"])
+    assert [line.source for line in book.lines] == ["local", "ssh", "ssh", "ssh", "local", "worker"]
+
+
 def test_a_log_line_cannot_act_on_the_terminal() -> None:
     book = LogBook()
     book.add("worker", ["2026-01-01T00:00:02Z INFO w \x1b[2Jgone\u202e"])

@@ -102,6 +102,13 @@ def test_a_typing_error_is_met_with_the_nearest_command(cli: Cli) -> None:
     assert "Did you mean 'status'?" in answer.stderr
 
 
+def test_an_error_sends_no_commands_to_the_terminal(cli: Cli, store: Store) -> None:
+    done = cli("status", "\x1b[31mnope\x07\u202e")
+    assert done.returncode == 6
+    assert "nope" in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+
+
 def test_without_a_terminal_and_command_the_help_is_printed(cli: Cli) -> None:
     answer = cli()
     assert answer.returncode == 0

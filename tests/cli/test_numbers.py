@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from gpusess.sessions import traffic
+from gpusess.sessions.driver_lock import DriverLock
 from gpusess.sessions.store import Store
 from remote_agent import protocol
 from remote_agent.journal import encode
@@ -128,3 +131,36 @@ def test_report_writes_markdown_and_html(cli: Cli) -> None:
     one = cli("report", "amber-finch/base", "-o", "one.html", "--title", "Mine")
     assert one.stdout.split() == ["one.html"]
     assert "<title>Mine</title>" in (cli.home / "one.html").read_text()
+
+
+def test_status_says_what_was_sent_what_came_and_what_is_on_its_way(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUSESS_HOME", str(cli.home))
+    traffic.note("abc1", traffic.Sent(1.0, "code", 7, 2500, 2, 900, 0.1))
+    how = "1 file as what differs from step-100, 2 not sent: step-100 has it too"
+    traffic.note(
+        "abc1", traffic.Received(1.0, "abc1-base", "step-200", 200, 274_100_000, 24_200_000, 2.0, how)
+    )
+    coming = {"run": "abc1-base", "name": "step-300", "step": 300, "bytes": 274_100_000, "done": 137_000_000}
+    note = cli.home / "sessions/abc1/runs/abc1-base" / traffic.COMING
+    note.write_text(json.dumps({**coming, "rate": 1e7, "at": time.time()}))
+
+    def said() -> list[str]:
+        lines = cli("status", "abc1").stdout.splitlines()
+        return [line for line in lines if line.split()[0] in ("sent", "came", "coming")]
+
+    before = ["sent      code: 900 B of 2.5 kB"]
+    before += [f"came      checkpoint step-200: 24.2 MB for 274.1 MB in 0:02, 12.1 MB/s; {how}"]
+    assert said() == [
+        *before,
+        "coming    checkpoint step-300: 137.0 MB of 274.1 MB; cut off: nobody drives it",
+    ]
+    driver = DriverLock("abc1")
+    assert said()[-1] == "coming    checkpoint step-300: 137.0 MB of 274.1 MB, 10.0 MB/s, 0:14 to go"
+    note.write_text(json.dumps({**coming, "rate": 1e7, "at": time.time() - 125}))
+    assert said()[-1].startswith("coming    checkpoint step-300: 137.0 MB of 274.1 MB; nothing came for 2:0")
+    driver.release()
+    facts = json.loads(cli("status", "abc1", "--json").stdout)
+    assert [one["name"] for one in facts["received"]] == ["step-200"]
+    assert facts["coming"][0]["done"] == 137_000_000

@@ -78,3 +78,38 @@ def test_what_has_changed_is_previewed_and_sent(world: World) -> None:
     assert "does not exist on the instance" in world.gpusess("sync", "--fetch", "nothing", code=5)
     world.gpusess("terminate", "--yes")
     assert "has no instance now" in world.gpusess("sync", code=6)
+
+
+@pytest.mark.slow
+@pytest.mark.sample
+def test_a_result_leads_to_its_code_when_that_was_changed_under_way(world: World) -> None:
+    """A worker that is started again has the new code: the journal and what lies beside it say so."""
+    code = world.folder / "code"
+    code.mkdir()
+    (code / "a.py").write_text("1")
+    git = ["git", "-C", str(code), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for command in ("init -q", "add a.py", "commit -qm x"):
+        subprocess.run([*git, *command.split()], check=True)
+    world.up_until(2, world.write_spec(samples=120, pace=0.4, sync={"code": "./code"}, after="keep"))
+    before = json.loads((world.mirror / "code.json").read_text())
+    (code / "a.py").write_text("2")
+    world.gpusess("sync")
+    after = json.loads((world.home / "sessions" / world.session.id / "code.json").read_text())
+    assert before["tree"] != after["tree"]
+    world.worker().kill()
+    world.wait(lambda: world.run.status == "complete", "the run's end", 60)
+    opened = [record["code"] for record in world.records() if record["kind"] == "opened"]
+    assert opened == [before["tree"], after["tree"]]
+    world.wait(
+        lambda: "before" in json.loads((world.mirror / "code.json").read_text()), "what lies beside it"
+    )
+    assert json.loads((world.mirror / "code.json").read_text()) == {**after, "before": [before]}
+    said = world.gpusess("status", world.session.id).splitlines()
+    trees = [facts["tree"][:12] for facts in (before, after)]
+    assert f"note      the code was changed between its attempts: {trees[0]}, then {trees[1]}" in said
+    commit = before["commit"][:12]
+    assert (
+        f"code      eval: commit {commit} with changes ({after['diff'][:12]}), tree {trees[1]}; "
+        f"before commit {commit}, tree {trees[0]}"
+    ) in said
+    world.gpusess("terminate", "--yes")

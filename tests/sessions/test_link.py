@@ -35,7 +35,7 @@ class Clock:
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(clock: Clock, patience: float) -> int:
-        context = SimpleNamespace(clock=lambda: clock.now, sleep=clock.sleep, say=lambda text: None)
+        context = SimpleNamespace(clock=lambda: clock.now, sleep=clock.sleep, say=lambda *_: None)
 
         async def nothing(*_: object) -> None:
             return None

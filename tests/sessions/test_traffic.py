@@ -8,6 +8,7 @@ import pytest
 
 from gpusess import paths
 from gpusess.sessions import traffic
+from gpusess.sync.progress import Progress
 from remote_agent import checkpoints
 
 
@@ -47,3 +48,51 @@ def test_mirrors_and_whole_checkpoints_are_at_home() -> None:
         ("step-10", 10, 10),
         ("step-20", 20, 20),
     }
+
+
+def test_a_checkpoint_on_its_way_is_seen_with_its_pace_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "NOTED_EVERY", 0.0)
+    home = paths.run_dir("s", "r")
+    home.mkdir(parents=True)
+    seconds = iter(range(10))
+    with traffic.coming(home, "r", "step-7", 7) as tell:
+        progress = Progress(tell, clock=lambda: float(next(seconds)))
+        progress.expect(1000)
+        progress.spare(400)
+        progress.send(100)
+        progress.send(100)
+        (found,) = traffic.read("s", ["r"]).coming
+    assert (found.run, found.name, found.step, found.bytes, found.done) == ("r", "step-7", 7, 1000, 600)
+    assert (found.rate, found.left) == (100.0, 4.0)
+    assert found.silent(found.at + 5) is None
+    assert found.silent(found.at + 60) == 60
+    assert traffic.read("s", ["r"]).coming == ()
+    assert list(home.iterdir()) == []
+
+
+def test_what_a_killed_driver_left_of_it_is_forgotten_by_the_next() -> None:
+    home = paths.run_dir("s", "r")
+    home.mkdir(parents=True)
+    with traffic.coming(home, "r", "step-7", 7) as tell:
+        tell(Progress())
+        kept = (home / traffic.COMING).read_bytes()
+    (home / traffic.COMING).write_bytes(kept)
+    (found,) = traffic.read("s", ["r"]).coming
+    assert found.left is None, "nothing has come so far"
+    traffic.forget_coming(home)
+    traffic.forget_coming(home)
+    assert traffic.read("s", ["r"]).coming == ()
+
+
+def test_a_disk_that_takes_no_note_holds_up_no_transfer(tmp_path: Path) -> None:
+    with traffic.coming(tmp_path / "not there", "r", "step-7", 7) as tell:
+        tell(Progress())
+
+
+def test_what_came_is_noted_with_how() -> None:
+    came = traffic.Received(1.0, "r", "step-7", 7, 1000, 100, 2.0, "1 file as what differs from step-6")
+    traffic.note("s", came)
+    found = traffic.read("s", [])
+    assert found.received == (came,)
+    assert found.sent == ()
+    assert came.rate == 50.0

@@ -121,6 +121,7 @@ async def test_it_comes_home_whole(instance: Instance, home: Path) -> None:
     assert (progress.sent, progress.total) == (made.bytes, made.bytes)
     assert pulled.received == instance.sent
     assert str(pulled).startswith("checkpoint step-1 (step 1) is at home: 3.2 MB, 3.2 MB sent, ")
+    assert pulled.how == "2 files whole"
 
 
 async def test_the_next_one_comes_as_a_difference(instance: Instance, home: Path) -> None:
@@ -129,7 +130,8 @@ async def test_the_next_one_comes_as_a_difference(instance: Instance, home: Path
     instance.sent = 0
     made = save(instance.run, 2, after)
     progress = Progress()
-    await pull(instance, RUN, made, home, progress)
+    pulled = await pull(instance, RUN, made, home, progress)
+    assert pulled.how == "1 file as what differs from step-1, 1 not sent: step-1 has it too"
     assert verify(folder(home) / "step-2") == made
     assert instance.sent < 0.1 * made.bytes
     assert progress.spared == 20_000, "the tokenizer is the same file"
@@ -142,9 +144,11 @@ async def test_a_pull_that_was_cut_off_goes_on(instance: Instance, home: Path) -
         await pull(instance, RUN, made, home)
     assert whole(home) == []
     first, instance.sent, instance.break_after = instance.sent, 0, None
-    await pull(instance, RUN, made, home)
+    progress = Progress()
+    await pull(instance, RUN, made, home, progress)
     assert verify(folder(home) / "step-1") == made
     assert first + instance.sent == made.bytes, "nothing was sent twice"
+    assert progress.total == progress.sent + progress.spared == made.bytes
 
 
 @pytest.mark.parametrize("lie", [False, True])
@@ -185,9 +189,12 @@ async def test_a_damaged_copy_at_home_costs_bytes_and_no_more(instance: Instance
     damaged = folder(home) / "step-1/model.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     made = save(instance.run, 2, after)
-    await pull(instance, RUN, made, home)
+    progress = Progress()
+    pulled = await pull(instance, RUN, made, home, progress)
     assert verify(folder(home) / "step-2") == made
     assert instance.sent > 2 << 20, "the second try is not said by what is at home"
+    assert pulled.how.startswith("1 file whole")
+    assert progress.total == progress.sent + progress.spared > made.bytes, "it came twice, and is counted so"
 
 
 async def test_one_of_the_same_name_is_replaced_once_the_new_one_is_whole(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -171,6 +172,8 @@ def test_a_folder_without_git(tmp_path: Path) -> None:
     os.mkfifo(root / "pipe")
     tree = read_code(root)
     assert paths(tree) == [".gpusessignore", "a.py", "sub/b"]
+    write(root, {"out/deeper/y": ""})
+    tree = read_code(root)
     assert tree.skipped == (
         Skipped("__pycache__/", "left out by default"),
         Skipped("leads-out", "a link that leads out of the folder"),
@@ -184,8 +187,80 @@ def test_a_repository_inside_is_named(repo: Path) -> None:
     inner = write(repo / "inner", {"x": ""})
     git(inner, "init")
     assert read_code(repo).skipped == (
-        Skipped("inner/", "a repository of its own (submodule); its files are not sent"),
+        Skipped("inner/", "a repository of its own, which is no submodule; its files are not sent"),
     )
+
+
+@pytest.fixture
+def with_module(repo: Path, tmp_path: Path) -> Path:
+    """A repository with a submodule `lib`."""
+    lib = write(tmp_path / "lib", {"l.py": "1\n", ".gitignore": "*.o\n"})
+    git(lib, "init")
+    git(lib, "add", ".")
+    git(lib, "commit", "-m", "x")
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "add", str(lib), "lib")
+    git(repo, "commit", "-m", "with a submodule")
+    return repo
+
+
+def test_the_files_of_a_submodule_go_along_as_its_own_git_sees_them(with_module: Path) -> None:
+    write(with_module, {"lib/new.py": "", "lib/x.o": "", "lib/drop.tmp": "", "lib/.gpusessignore": "*.tmp\n"})
+    (with_module / "lib/void").mkdir()
+    tree = read_code(with_module)
+    inside = [path for path in paths(tree) if path.startswith("lib")]
+    assert inside == ["lib/.gitignore", "lib/.gpusessignore", "lib/l.py", "lib/new.py", "lib/void"]
+    assert tree.skipped == (Skipped("lib/drop.tmp", ".gpusessignore"),)
+    write(with_module, {".gpusessignore": "lib/\n"})
+    tree = read_code(with_module)
+    assert not any(path.startswith("lib/") for path in paths(tree))
+    assert tree.skipped == (Skipped("lib", ".gpusessignore"),)
+
+
+def test_a_change_in_a_submodule_is_part_of_the_diff(with_module: Path) -> None:
+    clean = read_provenance(with_module)
+    assert (clean.dirty, clean.diff) == (False, None)
+    write(with_module, {"lib/l.py": "2\n"})
+    one = read_provenance(with_module)
+    write(with_module, {"lib/l.py": "3\n"})
+    two = read_provenance(with_module)
+    assert len({None, one.diff, two.diff}) == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("not checked out", "a submodule that is not checked out"),
+        ("broken", "a submodule that cannot be read: .*lib: not a git repository"),
+    ],
+)
+def test_a_submodule_that_is_not_there_is_named(with_module: Path, how: str, why: str) -> None:
+    if how == "broken":
+        (with_module / "lib/.git").write_text("gitdir: nowhere\n")
+    else:
+        shutil.rmtree(with_module / "lib")
+        (with_module / "lib").mkdir()
+    tree = read_code(with_module)
+    ((path, reason),) = [(item.path, item.reason) for item in tree.skipped]
+    assert path == "lib"
+    assert re.fullmatch(why, reason)
+    assert "a.py" in paths(tree)
+
+
+def test_a_folder_in_the_place_of_a_file_goes_along(repo: Path) -> None:
+    (repo / "a.py").unlink()
+    write(repo, {"a.py/inner.py": ""})
+    tree = read_code(repo)
+    assert paths(tree) == [".gitignore", "a.py/inner.py", "pkg/b.py"]
+    assert tree.skipped == ()
+
+
+def test_why_a_link_stays_is_true(repo: Path) -> None:
+    (repo / "out").symlink_to("../elsewhere")
+    (repo / "round").symlink_to("pkg/../a.py")
+    assert [(item.path, item.reason) for item in read_code(repo).skipped] == [
+        ("out", "a link that leads out of the folder"),
+        ("round", "a link with `..` behind another name: it may lead out of the folder"),
+    ]
 
 
 @pytest.mark.parametrize("change", ["longer", "other", "gone", "link"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
 from gpusess.errors import SyncError
 from gpusess.sync.files import read_files
+from gpusess.sync.index import Index
 from gpusess.sync.push import push
 from gpusess.sync.tree import Changed, Skipped
 
@@ -43,6 +45,22 @@ async def test_what_is_left_out_is_listed(tmp_path: Path, agents: Agents) -> Non
     assert tree.skipped == (Skipped("gone", "a link to nothing"), Skipped("loop", "a link to a folder"))
     assert (await push(tree, "m", agents)).skipped == tree.skipped
     assert (agents.home / "m/empty").is_dir()
+
+
+async def test_a_renamed_large_file_is_not_sent_again(tmp_path: Path, agents: Agents) -> None:
+    root = write(tmp_path / "m", {"old.pt": "w" * 5_000_000})
+    time.sleep(0.15)  # a file of this very moment is not trusted to stay what it was
+    index = Index()
+    done = await push(read_files(root, index), "m", agents)
+    (root / "old.pt").rename(root / "new.pt")
+    agents.sent.clear()
+    again = await push(read_files(root, index), "m", agents, done.known)
+    assert (again.sent_files, again.sent_bytes, again.gone) == (0, 0, 1)
+    assert "block" not in {op for op, _ in agents.sent}
+    assert snapshot(agents.home / "m") == {b"new.pt": ("file", b"w" * 5_000_000)}
+    write(root, {"other.pt": "v" * 5_000_000})
+    (entry,) = [entry for entry in read_files(root, index).entries if entry.path == "other.pt"]
+    assert entry.content == "", "another one is hashed as it is sent"
 
 
 async def test_one_file(tmp_path: Path, agents: Agents) -> None:
