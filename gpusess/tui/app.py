@@ -18,8 +18,7 @@ from textual.screen import Screen
 from gpusess.analysis.text import clean, clean_block
 from gpusess.errors import GpusessError
 from gpusess.sessions.board import Board, SessionView
-from gpusess.sessions.states import ENDED, State
-from gpusess.tui import asking, reaching
+from gpusess.tui import asking, hints, offering, reaching, status
 from gpusess.tui.ending import end_with_terminal
 from gpusess.tui.intents import Intents
 from gpusess.tui.keys import Keys, bindings
@@ -29,12 +28,12 @@ from gpusess.tui.screens import MODES, PLACES
 from gpusess.tui.screens.base import CockpitScreen
 from gpusess.tui.settings import TuiSettings
 from gpusess.tui.theme import DARK, THEMES, Inks
+from gpusess.tui.ticker import Ticker
 
 if TYPE_CHECKING:
     from textual.command import Provider
+    from textual.driver import Driver
 
-TICK = 0.25
-"""Seconds between two looks at the board."""
 FIRST_LOOK, LOOK_AROUND = 3.0, 600.0
 """Seconds until the providers are first asked what they list, and between asking again."""
 CATCH_UP = 0.003
@@ -44,10 +43,6 @@ BUDGET = 256 << 10
 
 _WIDTHS = [(0, "-slim"), (60, "-narrow"), (100, "-normal"), (160, "-wide")]
 _HEIGHTS = [(0, "-flat"), (16, "-short"), (32, "-tall"), (50, "-high")]
-
-
-_ON_SESSIONS = frozenset({"resume", "terminate", "shell", "session", "launch", "copy", "zoom"})
-"""Actions on the session that is looked at: not while another one is being made."""
 
 
 def _commands() -> type[Provider]:
@@ -84,7 +79,8 @@ class CockpitApp(App[None], inherit_bindings=False):
         # Its own first screen, not an empty one before it: that would cost a stylesheet and a layout more.
         self.DEFAULT_MODE = "run" if session_id else "fleet"  # type: ignore[misc]
         super().__init__(ansi_color=True if theme == "gpusess-ansi" else None)
-        self.keys = Keys(self.settings.keys)
+        self._intents = intents
+        self.use_keys(Keys(self.settings.keys))
         self.fleet = board.refresh(BUDGET // 4)
         self.scene: Scene | None = None
         self.frozen = False
@@ -92,16 +88,21 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.marked: set[str] = set()
         """Ids of the sessions that are marked in Fleet: what copying and comparing take."""
         self._board = board
-        self._intents = intents
         self._inks: Inks | None = None
         self._shown: tuple[object, ...] = ()
         self._reading = False
+        self._ticker: Ticker | None = None
         for ours in THEMES:
             self.register_theme(ours)
         # Without its watcher: that one would apply the stylesheet a second time before the first paint.
         self.set_reactive(App.theme, theme)
         self.animation_level = "none"
         self.set_class(self.settings.ascii, "-ascii")
+
+    def use_keys(self, keys: Keys, *, acts: bool = True) -> None:
+        """The table that bindings, footer and texts go by. acts: whether anything can be asked for here."""
+        self.keys = keys
+        self.hints = hints.of(keys, acts=acts and not self.looks_only)
 
     @property
     def inks(self) -> Inks:
@@ -120,22 +121,34 @@ class CockpitApp(App[None], inherit_bindings=False):
         # Themes of Textual's own can be chosen too: our variables must mean something in them.
         return {**DARK.variables, "ansi-background": "black", "ansi-foreground": "white"}
 
+    def get_driver_class(self) -> type[Driver]:
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from gpusess.tui.driver import PatientDriver
+
+        found = super().get_driver_class()
+        return PatientDriver if found is LinuxDriver else found
+
     def on_mount(self) -> None:
         self.set_keymap(self.keys.keymap)
         self.theme_changed_signal.subscribe(self, lambda _: self._retheme())
         if not self.is_headless:
             gc.disable()  # until the first paint
             end_with_terminal(self)
-        self.set_interval(TICK, self.refresh_board)
+        self._ticker = Ticker(self, self.refresh_board)
         self.set_timer(FIRST_LOOK, self._look_around)
         self.set_interval(LOOK_AROUND, self._look_around)
         self.call_after_refresh(self._settle)
         if self.keys.unknown:
             self.say(f"unknown actions in `keys`: {', '.join(self.keys.unknown)}", severity="warning")
+        if clashes := self.keys.clashes:
+            self.say("\n".join(clashes), title="Keys that mean two things", severity="warning", timeout=15)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.InputEvent):
             self._shown = ()  # what a key or the mouse has changed is shown with the next tick
+            if self._ticker:
+                self._ticker.stir()
         await super().on_event(event)
 
     def refresh_board(self) -> None:
@@ -147,7 +160,10 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def _read(self) -> None:
         if not self.frozen:
-            self.fleet = self._board.refresh(BUDGET)
+            before, self.fleet = self.fleet, self._board.refresh(BUDGET)
+            if self._ticker:
+                news = self.fleet.version != before.version or self.fleet.replay
+                (self._ticker.stir if news else self._ticker.rest)()
         self._reading = self.fleet.catching_up and not self.frozen
         if self._reading:
             self.set_timer(CATCH_UP, self._read)
@@ -156,7 +172,7 @@ class CockpitApp(App[None], inherit_bindings=False):
 
     def tick(self, *, only_news: bool = False) -> None:
         """Hand what is known to the visible screen; with `only_news`, not when it has seen just that."""
-        screen = self._base_screen()
+        screen = self.base_screen()
         if screen is None:
             return
         session = self.session
@@ -183,27 +199,11 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.tick()
 
     def possible(self, action: str) -> bool:
-        """Whether an action of the table does something now."""
-        name = action.rpartition(".")[2].partition("(")[0]
-        if action.startswith("focused."):
-            return hasattr(self.focused, f"action_{name}")
-        return self.check_action(name, ()) is not False
+        """Whether an action of the table does something now: what footer and palette offer."""
+        return offering.possible(self, action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        session = self.session
-        if action in _ON_SESSIONS and self._in_wizard:
-            return False
-        if action == "resume":
-            return bool(session and (session.needs_driver or session.row.state is State.FAILED))
-        if action in ("terminate", "shell"):
-            return bool(session and session.row.state not in ENDED)
-        if action == "zoom":
-            return bool(session)
-        if action == "open_row":
-            return bool(session or self.fleet.strangers)
-        if action == "stranger":
-            return bool(self.fleet.strangers)
-        return super().check_action(action, parameters)
+        return offering.takes(self, action) and super().check_action(action, parameters)
 
     @property
     def intents(self) -> Intents:
@@ -214,10 +214,12 @@ class CockpitApp(App[None], inherit_bindings=False):
         """Nothing may be written or asked for from here, not even a file."""
         return isinstance(self._intents, LookOnly)
 
-    @property
-    def _in_wizard(self) -> bool:
-        screen = self._base_screen()
-        return screen is not None and screen.id == "wizard"
+    def may_act(self) -> bool:
+        """Whether anything may be asked for here; says so where it may not."""
+        if self.looks_only:
+            said = "`gpusess serve --allow-actions`, or the terminal's"
+            self.say(said, title="this cockpit only looks", severity="warning", timeout=6)
+        return not self.looks_only
 
     # --- what keys do ---
 
@@ -229,19 +231,23 @@ class CockpitApp(App[None], inherit_bindings=False):
         if every and self.session:
             self.look_at(every[(every.index(self.session.row.id) + step) % len(every)])
 
+    def action_alarm(self) -> None:
+        if found := status.next_in_need(self.fleet, self.session):
+            self.look_at(found.row.id)
+
     def action_pane(self, step: int) -> None:
-        if screen := self._base_screen():
+        if screen := self.base_screen():
             screen.cycle(step)
             self.call_after_refresh(self.tick)
 
     def action_zoom(self) -> None:
-        screen = self._base_screen()
+        screen = self.base_screen()
         if screen and (screen.zoomed or screen.focused):
             screen.zoom(None if screen.zoomed else screen.focused)
             self.call_after_refresh(self.tick)
 
     async def action_back(self) -> None:
-        screen = self._base_screen()
+        screen = self.base_screen()
         if screen and screen.go_back():
             self.call_after_refresh(self.tick)
         elif self.current_mode in PLACES:
@@ -256,19 +262,21 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
 
     def action_help(self) -> None:
-        screen = self._base_screen()
+        screen = self.base_screen()
         asking.show_help(self, str(screen.id) if screen else "")
 
     def action_copy(self) -> None:
-        screen = self._base_screen()
+        screen = self.base_screen()
         reaching.copy(self, screen.text_to_copy() if screen else "")
 
     def action_terminate(self) -> None:
         session = self.session
-        if session and self.possible("app.terminate"):
+        if session and self.may_act():
             asking.terminate(self, session)
 
     def action_launch(self) -> None:
+        if not self.may_act():
+            return
         from gpusess.tui.screens.wizard import WizardScreen
 
         self.push_screen(WizardScreen())
@@ -279,17 +287,18 @@ class CockpitApp(App[None], inherit_bindings=False):
         self.refresh_board()
 
     def action_stranger(self) -> None:
-        screen = self._base_screen()
-        if screen and screen.stranger:
+        screen = self.base_screen()
+        if screen and screen.stranger and self.may_act():
             asking.stranger(self, screen.stranger)
 
     def action_resume(self) -> None:
         session = self.session
-        if session:
+        if session and self.may_act():
             self.ask(lambda: self._intents.resume(session.row.id), f"{session.row.name}: resuming")
 
     def action_shell(self) -> None:
-        reaching.shell(self, self.session)
+        if self.may_act():
+            reaching.shell(self, self.session)
 
     def action_leave(self) -> None:
         asking.leave(self)
@@ -314,13 +323,13 @@ class CockpitApp(App[None], inherit_bindings=False):
         else:
             self.say(said)
 
-    def _base_screen(self) -> CockpitScreen | None:
+    def base_screen(self) -> CockpitScreen | None:
         """The screen of the present mode, under whatever dialog is open."""
         return next((s for s in reversed(self.screen_stack) if isinstance(s, CockpitScreen)), None)
 
     def _retheme(self) -> None:
         self._inks = None
-        if screen := self._base_screen():
+        if screen := self.base_screen():
             screen.forget()
 
     def _settle(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpusess.sessions.board import SessionView
+from gpusess.sessions.board import RunView, SessionView
 from gpusess.sessions.strangers import Stranger
 from gpusess.tui.dialogs import HelpScreen, quit_dialog, stranger_dialog, terminate_dialog
 
@@ -29,7 +29,14 @@ def terminate(app: CockpitApp, session: SessionView) -> None:
             said = "asked to pull and terminate" if pull else "asked to terminate"
             app.ask(lambda: app.intents.terminate(session_id, pull), said)
 
-    app.push_screen(terminate_dialog(session, app.keys), answered)
+    at_home = _checkpoints_at_home(run) if run and run.state.train else set()
+    app.push_screen(terminate_dialog(session, app.fleet, app.keys, at_home), answered)
+
+
+def _checkpoints_at_home(run: RunView) -> set[str]:
+    from remote_agent import checkpoints
+
+    return {made.name for made in checkpoints.whole(run.mirror)}
 
 
 def stranger(app: CockpitApp, unknown: Stranger) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Collection
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -11,8 +12,9 @@ from textual.screen import ModalScreen
 
 from gpusess.sessions import spending
 from gpusess.sessions.board import FleetView, SessionView
+from gpusess.sessions.states import State
 from gpusess.sessions.strangers import Stranger
-from gpusess.tui import fmt, status
+from gpusess.tui import fmt, stakes, status
 from gpusess.tui.keys import SECTIONS, Key, Keys, bindings, shown
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, wrapped
@@ -42,7 +44,19 @@ class DialogPane(Pane):
         self.redraw()
 
 
-class Dialog(ModalScreen[str], inherit_bindings=False):
+Answer = TypeVar("Answer")
+
+
+class Modal(ModalScreen[Answer], inherit_bindings=False):
+    """What lies over a screen until it is answered."""
+
+    def answer(self, found: Answer | None) -> None:
+        """Answer and go, once: the key after this one may be here already."""
+        if self.app.screen is self:
+            self.dismiss(found)
+
+
+class Dialog(Modal[str], inherit_bindings=False):
     """Answers with the last part of the chosen key's id. Arrows and tab move, enter takes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,11 +86,11 @@ class Dialog(ModalScreen[str], inherit_bindings=False):
         self._draw()
 
     def action_take(self) -> None:
-        self.dismiss(self._choices[self.chosen][0].rpartition(".")[2])
+        self.answer(self._choices[self.chosen][0].rpartition(".")[2])
 
     def action_choose(self, answer: str) -> None:
         if any(id.endswith(f".{answer}") for id, _, _ in self._choices):
-            self.dismiss(answer)
+            self.answer(answer)
 
     def _draw(self) -> None:
         lines = [*self._body, []]
@@ -100,51 +114,36 @@ class QuitDialog(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = bindings("quit")
 
 
-def terminate_dialog(session: SessionView, keys: Keys) -> TerminateDialog:
-    """Names the session, its GPU, what it bills, and what is not home yet."""
+def terminate_dialog(
+    session: SessionView, fleet: FleetView, keys: Keys, at_home: Collection[str] = ()
+) -> TerminateDialog:
+    """Names the session, its GPU, what would be lost, and what bills on. at_home: see stakes.at_stake."""
     row = session.row
-    what = f"{status.gpu(session)} at {row.provider}"
-    bill = (
-        f"bills {fmt.money(row.price)}/h, {fmt.money(session.spent)} so far"
-        if session.bills
-        else "bills nothing"
-    )
-    body: list[Line] = [
-        [(row.name, "bold"), (f"   {what}", "")],
-        [(bill, "warn" if session.bills else "dim")],
-        [],
-    ]
-    body += [line for text, ink in _at_stake(session) for line in wrapped(text, ink, _WIDTH - 6, 3)]
-    choices: list[Choice] = [
-        ("terminate.no", "No, leave it as it is", "bold"),
-        ("terminate.pull", "Pull the results, then terminate", ""),
-        ("terminate.now", "Terminate now; what is not pulled is lost", "err"),
-    ]
+    body: list[Line] = [[(row.name, "bold"), (f"   {status.gpu(session)} at {row.provider}", "")]]
+    said = [stakes.bill(session), *stakes.at_stake(session, at_home), *stakes.bills_on(session, fleet)]
+    for text, ink in said:
+        body += wrapped(text, ink, _WIDTH - 6, 3)
+    choices: list[Choice] = [("terminate.no", "No, leave it as it is", "bold")]
     run = session.run
-    if run and run.row.status == "running":
-        choices.insert(1, ("terminate.stop", "Stop the run only; the instance stays and bills", ""))
+    ending = row.state in (State.DRAINING, State.TERMINATING)
+    if run and run.row.status == "running" and not ending:
+        choices.append(("terminate.stop", "Stop the run only; the instance stays and bills", ""))
+    if stakes.has_begun(session) and row.state is not State.TERMINATING:
+        choices.append(("terminate.pull", "Pull what is not home, then terminate", ""))
+        choices.append(("terminate.now", "Terminate now; what is not pulled is lost", "err"))
+    else:
+        again = "Ask for it again" if row.state is State.TERMINATING else "Terminate it"
+        choices.append(("terminate.now", again, "err"))
     return TerminateDialog("Terminate?", body, choices, keys)
-
-
-def _at_stake(session: SessionView) -> list[tuple[str, str]]:
-    run = session.run
-    if not run or not run.state.total or run.row.status == "pending":
-        return [("No run has begun: there is nothing to lose.", "dim")]
-    state = run.state
-    found = [(f"{fmt.count(state.done)} of {fmt.count(state.total)} results are home.", "")]
-    if run.row.status == "running":
-        flight = f"{fmt.count(state.in_flight)} results are in flight. " if state.in_flight else ""
-        found.append((f"{flight}The run goes on: it would end unfinished.", "warn"))
-    if session.stale is not None or session.needs_driver:
-        found.append(("The mirror is not up to date: there may be more on the instance.", "warn"))
-    return found
 
 
 def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
     """Leaving stops nothing: says what goes on billing."""
     billing = [s for s in fleet.sessions if s.bills]
-    goes_on = "1 session goes on" if len(billing) == 1 else f"{len(billing)} sessions go on"
-    body: list[Line] = [[(f"{goes_on}, {fmt.money(fleet.burn)}/h.", "bold")], []]
+    goes = ("bill" if fleet.burn else "go") if len(billing) != 1 else ("bills" if fleet.burn else "goes")
+    cost = f"{fmt.money(fleet.burn)}/h" if fleet.burn else "at no cost"
+    goes_on = f"{fmt.many(len(billing), 'session')} {goes} on, {cost}."
+    body: list[Line] = [[(goes_on, "bold")], []]
     for session in billing[:6]:
         found = status.of(session)
         rate = f"{fmt.money(session.row.price)}/h"
@@ -154,7 +153,7 @@ def quit_dialog(fleet: FleetView, keys: Keys) -> QuitDialog:
         body.append([(f"  and {len(billing) - 6} more", "dim")])
     if fleet.strangers:
         beside = sum(s.instance.price for s in fleet.strangers)
-        many = f"{len(fleet.strangers)} unknown instance{'' if len(fleet.strangers) == 1 else 's'}"
+        many = fmt.many(len(fleet.strangers), "unknown instance")
         body.append([(f"▲ {many}, {fmt.money(beside)}/h beside that", "warn")])
     if fleet.burn:
         coming = spending.by_midnight(fleet)
@@ -184,7 +183,7 @@ def stranger_dialog(stranger: Stranger, keys: Keys) -> StrangerDialog:
     return StrangerDialog("Unknown instance", body, choices, keys)
 
 
-class HelpScreen(ModalScreen[None], inherit_bindings=False):
+class HelpScreen(Modal[None], inherit_bindings=False):
     """All keys, made from the table, those of the screen `here` first. Where they need more than one page,
     arrows, space and tab turn it; any other key closes."""
 
@@ -197,13 +196,13 @@ class HelpScreen(ModalScreen[None], inherit_bindings=False):
         yield HelpPane(self._keys, self._here)
 
     def on_key(self, event: events.Key) -> None:
+        event.stop()  # or the key would act on the screen below as well
         pane = self.query_one(HelpPane)
         step = _TURNS.get(event.key)
         if step and pane.pages > 1:
             pane.turn(step)
-            event.stop()
         else:
-            self.dismiss()
+            self.answer(None)
 
 
 _TURNS = {

@@ -45,6 +45,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def many(number: int, thing: str, things: str = "") -> str:
+    """1 line, 1,204 lines."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
 def compact(number: float | None) -> str:
     """942, 18.4k, 1.2M."""
     if number is None or math.isnan(number):

@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpusess.providers.base import Offer
     from gpusess.sessions.leftovers import Found
     from gpusess.sessions.offers import Answer
@@ -58,8 +60,15 @@ class Intents(Protocol):
         """The specs that could be started."""
         ...
 
-    def offers(self, *, ask: bool) -> list[Answer]:
-        """What the providers offer: with `ask` as they say now, else as they said last."""
+    def offers(self, *, ask: bool, on_answer: Callable[[Answer], None] | None = None) -> list[Answer]:
+        """What the providers offer: with `ask` as they say now, else as they said last.
+
+        on_answer: told of each provider's answer as it comes, in the calling thread.
+        """
+        ...
+
+    def own_machines(self, job: Job) -> list[Answer]:
+        """The user's own machines that a job names: they are no market, and need no key."""
         ...
 
     def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:

@@ -65,6 +65,7 @@ TABLE: tuple[Key, ...] = (
         "app",
         "app.session(-1)",
     ),
+    Key("session.alarm", "exclamation_mark", "Alarm", "To what needs you", "app", "app.alarm"),
     Key("pane.next", "tab", "Next pane", "Next pane (zooms it too)", "app", "app.pane(1)"),
     Key("pane.previous", "shift+tab", "Previous pane", "Previous pane", "app", "app.pane(-1)"),
     Key("pane.zoom", "z", "Zoom", "One pane alone, and back", "app", "app.zoom", 6),
@@ -128,6 +129,7 @@ TABLE: tuple[Key, ...] = (
     Key(
         "results.other", "d", "Other run…", "Another run beside; again: without", "results", "screen.other", 4
     ),
+    Key("results.run", "v", "Run…", "Which run is shown", "results", "screen.run"),
     Key("results.flips", "f", "Flips", "Flips, lost, gained, all", "results", "screen.flips", 5),
     Key("results.export", "e", "Export…", "The shown ones into a file", "results", "screen.export", 6),
     Key("results.next", "J", "Next", "Next result, from anywhere", "results", "screen.step(1)"),
@@ -180,6 +182,7 @@ _SHOWN = {
     "right_square_bracket": "]",
     "left_square_bracket": "[",
     "question_mark": "?",
+    "exclamation_mark": "!",
     "slash": "/",
     "colon": ":",
     "escape": "esc",
@@ -200,6 +203,17 @@ class Keys:
         self.unknown = sorted(set(remapped or {}) - set(self.keymap))
         """Ids of the remapping that no action has."""
 
+    @property
+    def clashes(self) -> list[str]:
+        """What a remapping lets mean two things in one place: `n: session.next, fleet.launch (Fleet)`."""
+        found: dict[str, str] = {}
+        for context in dict.fromkeys(key.where for key in self.table):
+            place = SECTIONS.get(context, f"the dialog `{context}`")
+            for name, ids in _meanings(self.of(*_beside(context))).items():
+                if len(ids) > 1 and any(id in self.keymap for id in ids):
+                    found.setdefault(f"{name}: {', '.join(ids)}", place)
+        return [f"{what} ({place})" for what, place in found.items()]
+
     def of(self, *contexts: str) -> list[Key]:
         return [key for key in self.table if key.where in contexts]
 
@@ -208,6 +222,20 @@ class Keys:
         return sorted(
             (k for k in self.of("app", screen) if k.footer), key=lambda k: (k.footer, k.where == "app")
         )
+
+
+def _beside(context: str) -> tuple[str, ...]:
+    """The contexts whose keys hold where this one's do. Those of a replay stand in the place of others."""
+    return (context, "app", "list") if context in SECTIONS and context != "replay" else (context,)
+
+
+def _meanings(keys: list[Key]) -> dict[str, list[str]]:
+    """Key, as a person would name it → the ids of its actions."""
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        for name in dict.fromkeys(shown(key.keys, every=True).split()):
+            found.setdefault(name, []).append(key.id)
+    return found
 
 
 def bindings(context: str) -> list[BindingType]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gpusess.errors import SessionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpusess.providers.base import Offer
     from gpusess.sessions.leftovers import Found
     from gpusess.sessions.offers import Answer
@@ -40,8 +42,11 @@ class LookOnly:
     def jobs(self) -> list[Job]:
         return self._inner.jobs()
 
-    def offers(self, *, ask: bool) -> list[Answer]:
-        return self._inner.offers(ask=ask)
+    def offers(self, *, ask: bool, on_answer: Callable[[Answer], None] | None = None) -> list[Answer]:
+        return self._inner.offers(ask=ask, on_answer=on_answer)
+
+    def own_machines(self, job: Job) -> list[Answer]:
+        return self._inner.own_machines(job)
 
     def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
         return self._inner.estimate(job, offer, guard)

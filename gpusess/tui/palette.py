@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 
 from gpusess.analysis.text import clean
 from gpusess.tui import status
@@ -17,6 +18,8 @@ from gpusess.tui.theme import THEMES
 
 Run = Callable[[], Awaitable[None]]
 
+MOST = 48
+"""Characters of a name."""
 _OF_A_SESSION = ("session", "run", "logs", "gpu")
 """Screens that the palette can open for any session."""
 
@@ -28,14 +31,19 @@ class Commands(Provider):
         for key in self._keys():
             yield DiscoveryHit(_title(key), self._call(key), help=key.description)
         for name, run, what in self._more():
-            yield DiscoveryHit(name, run, help=what)
+            yield DiscoveryHit(Content(name), run, text=name, help=_plain(what))
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         found = [(f"{_title(key)}: {key.description}", self._call(key), "") for key in self._keys()]
         for text, run, what in [*found, *self._more()]:
-            if (score := matcher.match(text)) > 0:
-                yield Hit(score, matcher.highlight(text), run, help=what or None)
+            score, places = matcher.fuzzy_search.match(matcher.query, text)
+            if score > 0:
+                # Not the matcher's own highlighting: that takes the text for markup.
+                shown = Content(text)
+                for at in places:
+                    shown = shown.stylize(matcher.match_style, at, at + 1)
+                yield Hit(score, shown, run, text=text, help=_plain(what) if what else None)
 
     @property
     def cockpit(self) -> CockpitApp:
@@ -50,10 +58,10 @@ class Commands(Provider):
         """(name, what it does, in words) of what no key names."""
         for session in self.cockpit.fleet.sessions:
             state = status.of(session)
-            what = f"{state.glyph} {state.word}, {clean(session.row.job)}, {session.row.provider}"
+            what = f"{state.glyph} {state.word}, {clean(session.row.job, MOST)}, {session.row.provider}"
             for screen in _OF_A_SESSION:
-                name = f"{clean(session.row.name)} › {screen.capitalize() if screen != 'gpu' else 'GPU'}"
-                yield name, self._go(session.row.id, screen), what
+                title = screen.capitalize() if screen != "gpu" else "GPU"
+                yield f"{clean(session.row.name, MOST)} › {title}", self._go(session.row.id, screen), what
         for theme in THEMES:
             yield f"Theme: {theme.name.removeprefix('gpusess-')}", self._theme(theme.name), ""
 
@@ -75,6 +83,11 @@ class Commands(Provider):
             await self.app.run_action(key.action, self.screen)
 
         return run
+
+
+def _plain(text: str) -> str:
+    """A line of help that is drawn as it stands: a name is no markup, which can hold styles and links."""
+    return cast(str, Content(text))  # the palette takes either
 
 
 def _title(key: Key) -> str:

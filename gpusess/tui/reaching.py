@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.app import SuspendNotSupported
 
 from gpusess import paths
+from gpusess.analysis.text import clean
 from gpusess.errors import GpusessError
 from gpusess.sessions.board import SessionView
 
@@ -24,6 +25,7 @@ def copy(app: CockpitApp, text: str) -> None:
     if not text:
         app.say("nothing to copy here")
         return
+    text = harmless(text)
     app.copy_to_clipboard(text)
     first, _, more = text.partition("\n")
     shown = f"{first[:60]}…" if more or len(first) > 60 else first
@@ -31,6 +33,11 @@ def copy(app: CockpitApp, text: str) -> None:
         (paths.private_dir(paths.home()) / CLIP).write_text(text + "\n", encoding="utf-8")
         shown += f"\nalso in {CLIP} of the data folder"
     app.say(shown, title="Copied", timeout=3)
+
+
+def harmless(text: str) -> str:
+    """What is pasted, or printed from the file, must not act on a terminal: as it was drawn, and whole."""
+    return "\n".join(clean(line, 4 * len(line) + 1) for line in text.splitlines())
 
 
 def shell(app: CockpitApp, session: SessionView | None) -> None:

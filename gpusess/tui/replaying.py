@@ -59,7 +59,7 @@ class ReplayApp(CockpitApp):
         super().__init__(
             cast("Board", board), cast("Intents", NoIntents()), session_id=session_id, settings=settings
         )
-        self.keys = ReplayKeys(self.settings.keys)
+        self.use_keys(ReplayKeys(self.settings.keys), acts=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return False if action in _ACTS else super().check_action(action, parameters)

@@ -18,10 +18,12 @@ class Scene:
     """Only where the screen shows log lines."""
     day_budget: float | None = None
     frozen: bool = False
+    chosen: RunView | None = None
+    """The run that a screen was asked to show in the place of the session's own."""
 
     @property
     def run(self) -> RunView | None:
-        return self.session.run if self.session else None
+        return self.chosen or (self.session.run if self.session else None)
 
     @property
     def second(self) -> int:

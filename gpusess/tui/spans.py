@@ -25,7 +25,15 @@ Align = Literal["left", "right"]
 
 def width(line: Line) -> int:
     """Cells that the line takes."""
-    return sum(cell_len(text) for text, _ in line)
+    cells = 0
+    for text, _ in line:
+        cells += len(text) if _is_plain(text) else cell_len(text)
+    return cells
+
+
+def _is_plain(text: str) -> bool:
+    """Whether each character is harmless and takes one cell."""
+    return text.isascii() and text.isprintable()
 
 
 def plain(line: Line) -> str:
@@ -51,8 +59,11 @@ def crop(line: Line, cells: int) -> Line:
 
 def fit(line: Line, cells: int, align: Align = "left") -> Line:
     """Exactly `cells` cells."""
-    cropped = crop(line, cells)
-    gap = cells - width(cropped)
+    if len(line) == 1 and _is_plain(line[0][0]) and len(line[0][0]) <= cells:  # what most cells of tables are
+        cropped, gap = [line[0]], cells - len(line[0][0])
+    else:
+        cropped = crop(line, cells)
+        gap = cells - width(cropped)
     if gap <= 0:
         return cropped
     padding = (" " * gap, "")

@@ -7,11 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gpusess.analysis.text import clean
 from gpusess.sessions.board import FleetView, SessionView
 from gpusess.sessions.states import STARTING, State
-from gpusess.tui import fmt
+from gpusess.tui import fmt, hints
 from gpusess.tui.spans import Line
 
+IDLE_AFTER = 10.0
+"""Seconds after which an instance on which nothing runs is an alarm: between two runs it is no longer."""
 _ENDING = {State.DRAINING: "pulling", State.TERMINATING: "ending"}
 
 
@@ -35,6 +38,8 @@ def of(session: SessionView) -> Status:
         return _ended(session)
     if session.needs_driver:
         return Status("▲", "cut off", "warn")
+    if _idle(session):
+        return Status("▲", "idle", "warn")
     if run and run.damage:
         return Status("▲", "damaged", "err")
     if run and run.state.paused:
@@ -43,7 +48,7 @@ def of(session: SessionView) -> Status:
         return Status("◐", "restarting", "warn")
     if run and run.catching_up:
         return Status("◐", "reading", "info")
-    if session.stale is not None:
+    if _silent(session):
         return Status("▲", "silent", "warn")
     if state in STARTING:
         return Status("◐" if state is not State.REQUESTED else "○", state.value, "info")
@@ -57,6 +62,25 @@ def _ended(session: SessionView) -> Status:
     if bad:
         return Status("✗" if "failed" in bad else "■", f"run {bad[0]}", "dim")
     return Status("✓", "done", "dim")
+
+
+def word_of(session: SessionView) -> str:
+    """What it is doing, whatever else may be wrong with it."""
+    return _ENDING.get(session.row.state, session.row.state.value)
+
+
+def _idle(session: SessionView) -> bool:
+    """Kept with nothing to do, and it costs money."""
+    row = session.row
+    if row.state is not State.READY or not session.driven or not session.bills or not row.price:
+        return False
+    waits = any(run.row.status in ("pending", "running") for run in session.runs)
+    return not waits and session.now - row.since > IDLE_AFTER
+
+
+def _silent(session: SessionView) -> bool:
+    """An instance that is being given back has no reason to speak."""
+    return session.stale is not None and session.row.state is not State.TERMINATING
 
 
 def phase(session: SessionView) -> Line:
@@ -109,46 +133,95 @@ def load(session: SessionView) -> str:
     return f"{sum(values) / len(values) if values else sample.cpu:.0f}%"
 
 
-def alarms(fleet: FleetView, day_budget: float | None) -> Iterator[tuple[str, str]]:
-    """(ink, one line) for each thing that somebody should know of, worst first."""
+def alarms(fleet: FleetView, day_budget: float | None, here: str | None = None) -> Iterator[tuple[str, str]]:
+    """(ink, one line) for each thing that somebody should know of, worst first.
+
+    here: the id of the session that keys act on. What is wrong with another one says how to get there.
+    """
     failed = [s for s in fleet.sessions if s.row.state is State.FAILED and s.bills]
     for session in failed:
-        yield "err", f"✗ {session.row.name}: failed and still bills {_rate(session)} (r resume, x terminate)"
+        text = f"✗ {_name(session)}: failed and still bills {_rate(session)}"
+        yield "err", f"{text}{_ways(session, here, RESUME, END)}"
     if day_budget and fleet.spent_today > day_budget:
         yield "err", f"▲ today's budget is spent: {fmt.money(fleet.spent_today)} of {fmt.money(day_budget)}"
     if fleet.strangers:
-        many = len(fleet.strangers)
-        what = (
-            "1 instance that nobody here knows" if many == 1 else f"{many} instances that nobody here knows"
-        )
-        yield "warn", f"▲ {what}: {fmt.money(sum(s.instance.price for s in fleet.strangers))}/h (u asks)"
+        what = f"{fmt.many(len(fleet.strangers), 'instance')} that nobody here knows"
+        rate = fmt.money(sum(s.instance.price for s in fleet.strangers))
+        yield "warn", f"▲ {what}: {rate}/h{hints.ways(('fleet.unknown', 'in Fleet asks'))}"
     for session in fleet.sessions:
-        if session not in failed and (text := trouble(session)):
-            yield "warn", f"▲ {session.row.name}: {text}"
+        if session not in failed and (found := _trouble(session)):
+            yield "warn", f"▲ {_name(session)}: {found.text}{_ways(session, here, *found.keys)}"
+
+
+def needs_somebody(session: SessionView) -> bool:
+    """Whether an alarm is about this session."""
+    return bool((session.row.state is State.FAILED and session.bills) or _trouble(session))
+
+
+def next_in_need(fleet: FleetView, here: SessionView | None) -> SessionView | None:
+    """The next session, after the one that is looked at, that an alarm is about."""
+    every = fleet.sessions
+    at = every.index(here) + 1 if here in every else 0
+    return next((s for s in [*every[at:], *every[:at]] if needs_somebody(s)), None)
 
 
 def trouble(session: SessionView) -> str:
-    """What is wrong with a session that has not failed; empty: nothing."""
+    """What is wrong with a session that has not failed, and the keys for it; empty: nothing."""
+    found = _trouble(session)
+    return f"{found.text}{hints.ways(*found.keys)}" if found else ""
+
+
+class Trouble(NamedTuple):
+    """What is wrong, and what helps: (action id, what it does)."""
+
+    text: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+RESUME, END = ("session.resume", "resume"), ("session.terminate", "terminate")
+_LOG = ("screen.logs", "the log")
+
+
+def _ways(session: SessionView, here: str | None, *keys: tuple[str, str]) -> str:
+    if here is not None and session.row.id != here:
+        return hints.ways(("session.alarm", "goes there"))
+    return hints.ways(*keys)
+
+
+def _trouble(session: SessionView) -> Trouble | None:
     run = session.run
+    bill = f", it bills {_rate(session)}" if session.bills else ""
     if session.bills and session.row.options.get("notice"):
-        return f"the provider takes the instance away: {session.row.options['notice']}"
+        return Trouble(f"the provider takes the instance away: {session.row.options['notice']}")
+    if _idle(session):
+        since = fmt.clock(session.now - session.row.since)
+        return Trouble(f"nothing has run for {since}{bill}", (*((RESUME,) if session.waits else ()), END))
     if session.needs_driver:
-        bill = f", it bills {_rate(session)}" if session.bills else ""
-        return f"cut off: nobody drives this session{bill} (r resume, x terminate)"
+        return Trouble(f"cut off: nobody drives this session{bill}", (RESUME, END))
     if session.kind in ("done", "failed") or not run:
-        return ""
+        return None
+    state = run.state
     if run.damage:
-        return run.damage
-    if run.state.paused:
-        return f"paused: {run.state.paused}"
-    if run.state.restart_in is not None and run.row.status == "running":
-        return f"the worker died {run.state.crashes}×, it starts again in {fmt.clock(run.state.restart_in)}"
-    if session.stale is not None:
-        return f"no heartbeat for {fmt.age(session.stale)}"
-    collapse = run.state.train.alarm if run.state.train else None
-    if collapse:
-        return f"collapse at step {collapse.step}: {collapse.message} (4 shows it)"
-    return f"alarm: {run.state.alarm.message}" if run.state.alarm else ""
+        return Trouble(run.damage)
+    if state.paused:
+        return Trouble(f"paused: {state.paused}{bill}", (_LOG, END))
+    if state.restart_in is not None and run.row.status == "running":
+        again = fmt.clock(state.restart_in)
+        return Trouble(f"the worker died {state.crashes}×, it starts again in {again}", (_LOG,))
+    if session.stale is not None and _silent(session):
+        # A link that is being opened again says what it has met, and when it tries next.
+        connecting = session.row.state is State.CONNECTING and session.row.detail
+        why = f": {session.row.detail}" if connecting else ""
+        return Trouble(f"no heartbeat for {fmt.age(session.stale)}{why}{bill}", (_LOG, END))
+    if collapse := state.train.alarm if state.train else None:
+        shows = ("screen.train", "shows it")
+        return Trouble(f"collapse at step {collapse.step}: {collapse.message}", (shows,))
+    results = ("screen.results", "the results")
+    return Trouble(f"alarm: {state.alarm.message}", (results, END)) if state.alarm else None
+
+
+def _name(session: SessionView) -> str:
+    return clean(session.row.name, 32)
 
 
 def _rate(session: SessionView) -> str:

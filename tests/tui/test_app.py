@@ -32,7 +32,7 @@ SCREEN_KEYS = [key.keys for key in TABLE if key.id.startswith("screen.")]
 
 
 def screen_of(app: CockpitApp) -> CockpitScreen:
-    screen = app._base_screen()
+    screen = app.base_screen()
     assert screen is not None
     return screen
 
@@ -151,7 +151,13 @@ async def test_terminate_asks_first_and_no_is_the_default(
         await keys(pilot, "x")
         assert isinstance(app.screen, Dialog)
         said = app.screen.query_one(Pane).text
-        for words in ("amber-finch", "1×H100 SXM", "$2.49/h", "818 of 1,319 results are home", "in flight"):
+        for words in (
+            "amber-finch",
+            "1×H100 SXM",
+            "$2.49/h until lambda says it is gone",
+            "818 of 1,319",
+            "in flight",
+        ):
             assert words in said
         await keys(pilot, "escape")
         assert intents.asked == []
@@ -206,7 +212,7 @@ async def test_quit_says_what_goes_on_billing(make_app: MakeApp) -> None:
         await keys(pilot, "q")
         assert isinstance(app.screen, Dialog)
         said = app.screen.query_one(Pane).text
-        assert "3 sessions go on, $5.41/h." in said
+        assert "3 sessions bill on, $5.41/h." in said
         assert "by midnight $50.37" in said
         await keys(pilot, "enter")
         assert app.is_running

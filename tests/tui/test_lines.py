@@ -7,7 +7,9 @@ from math import nan
 import pytest
 
 from gpusess.analysis.logs import LogLine
+from gpusess.sessions.board import SessionView
 from gpusess.sessions.phases import phases
+from gpusess.sessions.states import State
 from gpusess.tui import fmt, status
 from gpusess.tui.keys import TABLE, Keys
 from gpusess.tui.settings import TuiSettings
@@ -19,7 +21,7 @@ from gpusess.tui.widgets.log_view import LogFilter, log_line
 from gpusess.tui.widgets.meter import bar, interval_bar, spark
 from gpusess.tui.widgets.row_table import Column, widths
 
-from .world import World
+from .world import NOW, World
 
 
 @pytest.mark.parametrize(
@@ -136,13 +138,33 @@ def test_status_says_the_worst_thing(world: World) -> None:
     assert "it bills $2.49/h" in status.trouble(cut_off)
 
 
+def test_an_instance_that_is_kept_and_bills_is_an_alarm(world: World) -> None:
+    for run in ("s-amber-0", "s-amber-1"):
+        world.store.update_run(run, status="complete", ended=NOW)
+    world.store.move("s-amber", State.READY, "kept, as the spec says")
+
+    def kept() -> SessionView:
+        found = world.board().refresh().session("s-amber")
+        assert found
+        return found
+
+    assert status.of(kept()).word == "ready", "between two runs it is no alarm"
+    world.clock.now += 65
+    assert status.of(kept()).word == "idle"
+    assert status.trouble(kept()) == "nothing has run for 1:05, it bills $2.49/h (x terminate)"
+    world.store.update_run("s-amber-1", status="stopped")
+    assert status.trouble(kept()).endswith("(r resume, x terminate)")
+    world.store.update_run("s-amber-1", status="pending")
+    assert status.trouble(kept()) == ""
+
+
 def test_status_of_a_silent_and_of_a_paused_run(world: World) -> None:
     world.write(
         "s-amber", "s-amber-0", "journal.jsonl", [(1, {"kind": "paused", "reason": "the disk is full"})]
     )
     session = world.board().refresh().session("s-amber")
     assert session
-    assert status.trouble(session) == "paused: the disk is full"
+    assert status.trouble(session) == "paused: the disk is full, it bills $2.49/h (6 the log, x terminate)"
     world.write("s-amber", "s-amber-0", "journal.jsonl", [(0, {"kind": "unpaused", "waited": 1.0})])
     world.clock.now += 40
     session = world.board().refresh().session("s-amber")

@@ -31,9 +31,10 @@ def running(world: World, *records: dict[str, Any]) -> SessionView:
 
 def test_an_alarm_is_trouble_on_every_screen(world: World) -> None:
     view = running(world, ALARM)
-    assert status.trouble(view) == f"alarm: {ALARM['message']}"
+    said_first = f"alarm: {ALARM['message']} (5 the results, x terminate)"
+    assert status.trouble(view) == said_first
     said = [plain(line).strip() for line in trouble_lines(view, 200)]
-    assert f"▲ alarm: {ALARM['message']}" in said
+    assert f"▲ {said_first}" in said
     assert "maybe: 40 of 320 answers were cut off" in said
     assert sum("alarm" in line for line in said) == 1
 

@@ -62,7 +62,7 @@ async def still(pilot: Pilot[Any]) -> None:
         await app.workers.wait_for_complete()
         app.refresh_board()
         await pilot.pause(0.02)
-        screen = app._base_screen()
+        screen = app.base_screen()
         if not isinstance(screen, ResultsScreen) or screen.view is None:
             if not isinstance(screen, ResultsScreen) or screen.opening != "opening…":
                 return
@@ -221,6 +221,45 @@ async def test_another_run_beside_this_one(app: CockpitApp) -> None:
         await still(pilot)
         assert screen.view.pairing is None
         assert "OTHER" not in text(app, "#rows")
+
+
+async def test_the_run_that_is_shown_is_chosen(app: CockpitApp, world: worlds.World) -> None:
+    """A second run in the session: it is shown, as the last that began, until another one is chosen."""
+    world.store.add_run("s-heron", "s-heron-1", "again", spec="")
+    world.store.update_run("s-heron-1", status="complete", started=1.0)
+    records = [(9.0, results_world.planned(20, "Qwen/Qwen2.5-7B-Instruct"))]
+    world.write(
+        "s-heron",
+        "s-heron-1",
+        "journal.jsonl",
+        [*records, *((8.0, results_world.result(i, 3)) for i in range(20))],
+    )
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await open_results(pilot)
+        assert "again  20" in str(screen.table.border_title)
+        await keys(pilot, "v")
+        assert isinstance(app.screen, ChooseRun)
+        labels = [run.label for run in app.screen._runs]
+        assert labels[:2] == ["heron-vale/gsm8k-8shot", "heron-vale/again"]
+        assert "▌ heron-vale/again" in plain(app.screen._pane.content[1])
+        await keys(pilot, "k", "enter")
+        await still(pilot)
+        assert "gsm8k-8shot  60" in str(screen.table.border_title)
+        assert "gsm8k-8shot" in text(app, "#tabs")
+        await keys(pilot, "d")
+        assert isinstance(app.screen, ChooseRun)
+        assert "heron-vale/again" in plain(app.screen._pane.content[0])
+        await keys(pilot, "enter")
+        await still(pilot)
+        assert "of 20" in text(app, "#resulthead"), "the samples that both runs have"
+        await keys(pilot, "3", "5")
+        await still(pilot)
+        assert "gsm8k-8shot  60" in str(screen.table.border_title), "it stays chosen"
+        await keys(pilot, "v", *"j" * labels.index("ibis-moor"), "enter")
+        await still(pilot)
+        assert app.selected == "s-ibis", "of another session: every screen follows"
+        assert screen.view is not None
+        assert screen.view.pairing is None
 
 
 async def test_without_another_run_it_says_so(make_app: MakeApp, world: worlds.World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from textual.pilot import Pilot
 
@@ -127,6 +128,30 @@ async def test_there_and_back(make_app: MakeApp, world: worlds.World) -> None:
         await pilot.pause()
         assert "step-300  3.1 GB" in text(app, "#sync")
         assert "10 B at home, 2.0 kB/s" in text(app, "#sync")
+
+
+async def test_a_checkpoint_on_its_way_home_has_a_pace_and_an_end(
+    make_app: MakeApp, world: worlds.World
+) -> None:
+    app = make_app(session_id="s-amber")
+    async with on_session(app, WIDE) as pilot:
+        screen = screen_of(app)
+        assert isinstance(screen, SessionScreen)
+
+        async def sync_of(coming: traffic.Coming) -> str:
+            screen._take("s-amber", Details(traffic.Traffic(coming=(coming,))))
+            await pilot.pause()
+            return text(app, "#sync")
+
+        made = traffic.Coming("s-amber-0", "step-300", 300, 3_100_000_000, 1_200_000_000, 1e8, worlds.NOW - 1)
+        said = await sync_of(made)
+        assert "↓ coming     step-300  1.2 GB of 3.1 GB" in said
+        assert "100.0 MB/s, 0:19 to go" in said
+        assert "nothing came for" in await sync_of(replace(made, at=worlds.NOW - 40))
+        world.let_go()
+        app.refresh_board()
+        await pilot.pause()
+        assert "cut off: nobody drives it" in await sync_of(made)
 
 
 async def test_a_failed_session_says_what_it_costs_meanwhile(make_app: MakeApp) -> None:

@@ -50,12 +50,10 @@ class Terminal:
         self.pieces: list[tuple[float, int]] = []
         self.master, slave = pty.openpty()
         self._set(size)
-        # A size in the environment counts for more than the terminal's own, and then no resize is seen.
-        ours = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gpusess", "attach", *arguments], cwd=ROOT, start_new_session=True,
             stdin=slave, stdout=slave, stderr=slave,
-            env={**ours, "GPUSESS_HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor", **env},
+            env={**os.environ, "GPUSESS_HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor", **env},
         )  # fmt: skip
         os.close(slave)
         threading.Thread(target=self._read, daemon=True).start()
@@ -275,6 +273,15 @@ def test_over_a_slow_link_it_sends_little(world: worlds.World, opens: Opens) -> 
     assert sum(size for _, size in pieces) / seconds < 20_000
     starts = [at for i, (at, _) in enumerate(pieces) if not i or at - pieces[i - 1][0] > 0.004]
     assert len(starts) / seconds < 17
+
+
+def test_a_size_in_the_environment_does_not_hold_the_window(opens: Opens) -> None:
+    terminal = opens("s-amber", size=(120, 40), COLUMNS="50", LINES="12")
+    terminal.until("Accuracy")  # no room for it in 50x12
+    for size, said in (((50, 10), "$5.41/h"), ((100, 30), "Accuracy")):
+        begin = len(terminal.sent)
+        terminal.resize(size)
+        terminal.until(said, begin)
 
 
 def test_copying_reaches_the_clipboard_and_a_file(opens: Opens, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from gpusess.tui.panes.train_curves import (
 )
 from gpusess.tui.panes.train_tiles import Tile
 from gpusess.tui.screens.train import TrainScreen
+from gpusess.tui.spans import plain
 
 from . import trainings
 from . import world as worlds
@@ -45,7 +46,7 @@ async def test_a_collapse_is_said_in_words_borders_and_titles(world: worlds.Worl
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
         health = text(app, "#health")
-        assert "COLLAPSE at step 169, kl: the KL divergence from the reference is" in health
+        assert "COLLAPSE (a acts) at step 169, kl: the KL divergence from the reference is" in health
         assert "since step 164: entropy" in health
         assert "171 / 400" in health
         assert "lr 2e-05" in health
@@ -111,7 +112,10 @@ async def test_what_is_no_training_is_said(make_app: MakeApp) -> None:
     app = make_app(session_id="s-amber")
     async with app.run_test(size=WIDE) as pilot:
         await opened(pilot)
-        assert "this screen shows runs whose spec has a section `train`" in text(app, "#health")
+        said = text(app, "#health")
+        assert "This screen shows runs whose spec has a section `train`" in said
+        assert "3 the run" in said
+        assert "Act" not in text(app, "#keybar"), "there is nothing to act on"
 
 
 @pytest.mark.parametrize(
@@ -134,14 +138,38 @@ async def test_each_action_is_asked_of_the_session(
         assert app.screen.chosen == 0
         await keys(pilot, key)
         assert intents.asked == ([asked] if asked else [])
-        if asked and asked[0] == "steer":
-            assert "it is done at the end of a step" in text(app, "#health")
-            done = {"kind": "steered", "id": "x", "step": 172, "action": "ignore", "until": 222}
-            world.write("s-ember", "s-ember-0", "journal.jsonl", [(0, done)])
-            app.refresh_board()
-            await settled(pilot)
-            assert "asked to" not in text(app, "#health")
-            assert "alarms are ignored up to step 222, as asked at step 172" in text(app, "#health")
+
+
+async def test_what_was_asked_elsewhere_is_shown_until_it_is_done(
+    world: worlds.World, make_app: MakeApp
+) -> None:
+    app = make_app(session_id=trainings.collapsing(world))
+    ask = {"id": "a1", "action": "ignore", "steps": 50}
+    async with app.run_test(size=WIDE) as pilot:
+        await opened(pilot)
+        assert "asked to" not in text(app, "#health")
+        world.store.ask("s-ember", "steer", run="s-ember-0", ask=ask)
+        app.refresh_board()
+        await settled(pilot)
+        assert "asked to ignore alarms for 50 steps, 0:00 ago: it waits for the link" in text(app, "#health")
+        (request,) = world.store.open_requests("s-ember")
+        world.store.take_request(request.id)
+        app.refresh_board()
+        await settled(pilot)
+        assert "ago: it is done at the end of a step" in text(app, "#health")
+        await keys(pilot, "3")
+        await settled(pilot)
+        assert "asked to ignore alarms" in text(app, "#header")
+        await keys(pilot, "4", "a")
+        assert isinstance(app.screen, Dialog)
+        assert "asked to ignore alarms for 50 steps" in "\n".join(map(plain, app.screen._pane.content))
+        await keys(pilot, "n")
+        done = {"kind": "steered", "id": "a1", "step": 172, "action": "ignore", "until": 222}
+        world.write("s-ember", "s-ember-0", "journal.jsonl", [(0, done)])
+        app.refresh_board()
+        await settled(pilot)
+        assert "asked to" not in text(app, "#health")
+        assert "alarms are ignored up to step 222, as asked at step 172" in text(app, "#health")
 
 
 async def test_a_checkpoint_at_home_is_said(world: worlds.World, make_app: MakeApp) -> None:
@@ -186,6 +214,10 @@ def test_curves_have_gaps_and_scales_that_show_everything() -> None:
         (2e-5, "2e-5"),
         (-40, "-40"),
         (-30000, "-3e4"),
+        (1.5e-5, "15e-6"),
+        (9.9999999e-4, "1e-3"),
+        (150_000, "15e4"),
+        (-0.0015, ""),
         (0.125, "0.125"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +12,14 @@ from textual.pilot import Pilot
 
 from gpusess.errors import SessionError
 from gpusess.providers.base import Offer
+from gpusess.sessions.offers import Answer
 from gpusess.sessions.wizard import Guard, most, overrides
 from gpusess.spec import parse_spec
 from gpusess.tui import status
 from gpusess.tui.app import CockpitApp
 from gpusess.tui.dialogs import Dialog
+from gpusess.tui.screens.wizard import HELD
+from gpusess.tui.screens.wizard_choices import REST
 from gpusess.tui.screens.wizard_rows import adjusted
 
 from . import world as worlds
@@ -135,7 +141,7 @@ async def test_unknown_instances_have_rows_and_a_question(
         for words in ("i-77", "i-78", "lambda", "is in no ledger here", "2 min ago"):
             assert words in rows
         said = [line for _, line in status.alarms(app.fleet, None)]
-        assert "▲ 2 instances that nobody here knows: $4.98/h (u asks)" in said
+        assert "▲ 2 instances that nobody here knows: $4.98/h (u in Fleet asks)" in said
         await keys(pilot, "tab", "j", "enter")
         assert isinstance(app.screen, Dialog)
         await keys(pilot, "enter")
@@ -168,3 +174,131 @@ def test_what_was_chosen_stands_in_the_specs_place() -> None:
     }  # fmt: skip
     assert most(2.0, Guard(None, 4.0, 1800.0)) == pytest.approx(8.0 + 2.0 / 6)
     assert most(2.0, Guard(None, None, 1800.0)) is None
+
+
+async def test_offers_come_one_provider_after_the_other(
+    make_app: MakeApp, intents: worlds.FakeIntents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes its time does not hold up the others, and the wait is said."""
+    go = threading.Event()
+
+    def offers(*, ask: bool, on_answer: Callable[[Answer], None] | None = None) -> list[Answer]:
+        if ask and on_answer:
+            on_answer(worlds.ANSWERS[0])
+            go.wait(5)
+        return worlds.ANSWERS if ask else []
+
+    monkeypatch.setattr(intents, "offers", offers)
+    app = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        await settled(pilot)
+        await keys(pilot, "n")
+        await pilot.pause(0.1)
+        await keys(pilot, "enter")
+        await pilot.pause(0.1)
+        assert "2.49" in text(app, "#choices")
+        assert "asking the providers, 0 s (at most 45 s)" in title(app)
+        go.set()
+        await ready(pilot)
+        assert "1.72" in text(app, "#choices")
+        assert "asking" not in title(app)
+        cursor = text(app, "#choices").splitlines()[2]
+        assert cursor.startswith("▌")
+        assert "2.49" in cursor, "the cursor has stayed on its offer, below a cheaper one"
+
+
+async def test_offers_are_live(make_app: MakeApp, intents: worlds.FakeIntents, world: worlds.World) -> None:
+    """They are asked for again while one chooses, and what has become of the chosen one is said."""
+    async with make_app().run_test(size=WIDE) as pilot:
+        app = await open_wizard(pilot)
+        await keys(pilot, "enter", "j", "enter")
+        await ready(pilot)
+        first = worlds.ANSWERS[0]
+        for changed, said in (
+            ({"price": 2.99}, "it costs $2.99/h by now: choose it again"),
+            ({"available": False}, "there is no room now"),
+        ):
+            offers = [replace(o, **changed) if o.name == "gpu_1x_h100" else o for o in first.offers]
+            intents.answers = [replace(first, offers=offers)]
+            world.clock.now += 31
+            app.refresh_board()
+            await ready(pilot)
+            assert said in text(app, "#details")
+        intents.answers = [replace(first, offers=first.offers[1:])]
+        world.clock.now += 31
+        app.refresh_board()
+        await ready(pilot)
+        assert "it is offered no more" in text(app, "#details")
+
+
+async def test_the_row_says_what_the_job_comes_to_there(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        app = await open_wizard(pilot)
+        await keys(pilot, "enter", "j")
+        await pilot.pause(REST + 0.1)
+        await ready(pilot)
+        assert "start 3:10   work 40:00 to 51:40   cost $1.79 to $2.28" in text(app, "#details")
+        await keys(pilot, "enter")
+        await ready(pilot)
+        assert "today     $2.53 so far + $2.28, of $20.00" in text(app, "#details")
+
+
+async def test_an_enter_that_is_held_down_rents_nothing(
+    make_app: MakeApp, intents: worlds.FakeIntents
+) -> None:
+    async with make_app().run_test(size=WIDE) as pilot:
+        app = await open_wizard(pilot)
+        await keys(pilot, "enter")
+        await ready(pilot)
+        await keys(pilot, *["enter"] * 12)
+        await ready(pilot)
+        assert intents.asked == []
+        assert "▌" in text(app, "#choices").splitlines()[-1], "it stands on the button"
+        await pilot.pause(HELD + 0.05)
+        await keys(pilot, "enter")
+        await ready(pilot)
+        assert [asked[0] for asked in intents.asked] == ["launch"]
+
+
+async def test_own_machines_are_offered_to_a_job_that_names_them(
+    make_app: MakeApp, intents: worlds.FakeIntents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = replace(worlds.ANSWERS[0].offers[0], provider="local", name="local-cpu", gpu="", gpus=0, price=0.0)
+    intents.own = [Answer("local", [here], at=worlds.NOW)]
+    own = replace(worlds.JOBS[0], name="here", providers=("local",), gpus=())
+    monkeypatch.setattr(worlds, "JOBS", [own, worlds.JOBS[0]])
+    async with make_app().run_test(size=WIDE) as pilot:
+        app = await open_wizard(pilot)
+        await keys(pilot, "enter")
+        await ready(pilot)
+        assert "local-cpu" in text(app, "#choices")
+        await keys(pilot, "escape", "j", "enter", "a")
+        await ready(pilot)
+        assert "local-cpu" not in text(app, "#choices")
+
+
+async def test_going_elsewhere_while_it_starts_loses_no_screen(
+    make_app: MakeApp, intents: worlds.FakeIntents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(intents, "launch", lambda *_: go.wait(5) and "s-amber")
+    app = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        await open_wizard(pilot)
+        await keys(pilot, "enter")
+        await ready(pilot)
+        await keys(pilot, "enter")
+        await ready(pilot)
+        await keys(pilot, "G", "enter", "escape")
+        assert "launching…" in text(app, "#details"), "it cannot be called back by leaving"
+        await keys(pilot, "8")
+        go.set()
+        await ready(pilot)
+        assert (screen_of(app).id, app.selected) == ("cost", "s-amber")
+        await keys(pilot, "1")
+        await pilot.pause()
+        assert screen_of(app).id == "fleet"
+
+
+def title(app: CockpitApp) -> str:
+    return str(screen_of(app).query_one("#choices").border_title)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,8 @@ class FakeIntents:
         self.asked: list[tuple[Any, ...]] = []
         self.looks = self.looks_beside = 0
         self.beside = BESIDE
+        self.answers = ANSWERS
+        self.own: list[Answer] = []
         self.refuse: GpusessError | None = None
         self.argv: list[str] | None = ["ssh", "-p", "2222", "ubuntu@192.0.2.7"]
 
@@ -83,8 +85,13 @@ class FakeIntents:
     def jobs(self) -> list[Job]:
         return JOBS
 
-    def offers(self, *, ask: bool) -> list[Answer]:
-        return ANSWERS if ask else []
+    def offers(self, *, ask: bool, on_answer: Callable[[Answer], None] | None = None) -> list[Answer]:
+        for answer in self.answers if ask and on_answer else []:
+            on_answer(answer)
+        return self.answers if ask else []
+
+    def own_machines(self, job: Job) -> list[Answer]:
+        return [answer for answer in self.own if answer.provider in job.providers]
 
     def estimate(self, job: Job, offer: Offer, guard: Guard) -> Estimate:
         lease = f"{offer.provider} ends it by itself after {guard.lease / 60:g} min without a word"
@@ -387,6 +394,28 @@ def _done(world: World) -> None:
     records.append((7310, {"kind": "finished", "outcome": "complete", "message": ""}))
     world.write("s-gale", "s-gale-0", "journal.jsonl", records)
     world.write("s-gale", "s-gale-0", "events.jsonl", list(heartbeats(8690, 7310, every=30)))
+
+
+def older(world: World) -> None:
+    """One more session that has ended, on the type that is booting."""
+    way = [
+        (S.REQUESTED, 9000),
+        (S.LAUNCHING, 8999),
+        (S.BOOTING, 8975),
+        (S.CONNECTING, 8890),
+        (S.PREPARING, 8885),
+    ]
+    way += [
+        (S.READY, 8700),
+        (S.RUNNING, 8699),
+        (S.DRAINING, 7300),
+        (S.TERMINATING, 7280),
+        (S.TERMINATED, 7262),
+    ]
+    world.session(
+        "s-older", "older-one", way, ["mmlu-pro"],
+        offer=OFFER_A100, price=2.58, launched=NOW - 8999, ended=NOW - 7262, provider="runpod", instance_id="i-9",
+    )  # fmt: skip
 
 
 def many_gpus(world: World, count: int = 8) -> None:

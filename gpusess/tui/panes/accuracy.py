@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from gpusess.tui import fmt
+from gpusess.tui.panes.nothing import no_results
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line
 from gpusess.tui.widgets.line_chart import Look, Scale, plot, scale_for
@@ -22,13 +23,15 @@ class AccuracyChart(Pane):
 
     def key(self, scene: Scene) -> Hashable:
         run = scene.run
-        return (run.row.id, run.state.done, run.state.total) if run else None
+        if not run or not run.state.curve:
+            return super().key(scene)  # what is waited for has a clock
+        return (run.row.id, run.state.done, run.state.total)
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         run = scene.run
         self.entitle("Accuracy")
         if not run or not run.state.curve:
-            return [[("no results yet", "dim")]]
+            return no_results(scene.session, width)[:height]
         if run.row.id != self._run:
             self._run, self._scale = run.row.id, None
         state = run.state

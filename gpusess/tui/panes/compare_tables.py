@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 from gpusess.analysis.compare import ACCURACY, Against, Comparison
 from gpusess.analysis.comparison_words import against_lines, figure_text, short
 from gpusess.analysis.text import clean
-from gpusess.tui import fmt
+from gpusess.tui import fmt, hints
 from gpusess.tui.panes.compare_series import Compared, axis_of, scale_of, series_of
+from gpusess.tui.panes.progress import more_line
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, joined, wrapped
 from gpusess.tui.widgets.line_chart import Look, plot_series
@@ -58,8 +59,11 @@ class Curves(_OfComparison):
 
 def _how_to(count: int, width: int) -> list[Line]:
     what = "There is one run here." if count else "There is no run here."
-    text = f"{what} To compare: mark sessions with space in Fleet (1), then press c. Without marks "
-    return wrapped(f"{text}the runs of the session that is looked at are compared.", "dim", width, 4)
+    fleet, mark = hints.key("screen.fleet"), hints.key("fleet.mark")
+    compare = hints.key("screen.compare")
+    text = f"{what} To compare: mark sessions with {mark} in Fleet ({fleet}), then press {compare}. "
+    text += "Without marks the runs of the session that is looked at are compared."
+    return wrapped(text, "dim", width, 4)
 
 
 class Metrics(_OfComparison):
@@ -105,7 +109,9 @@ def metric_lines(runs: list[Compared], found: Comparison, width: int) -> list[Li
         counts += _column([(words, "dim")], cells)
     lines.append(counts)
     if len(shown) < len(runs):
-        lines.append([(f"{len(runs) - len(shown)} more runs need a wider terminal", "dim")])
+        hidden = len(runs) - len(shown)
+        need = "needs" if hidden == 1 else "need"
+        lines.append([(f"{fmt.many(hidden, 'more run', 'more runs')} {need} a wider terminal", "dim")])
     return lines
 
 
@@ -129,7 +135,7 @@ class Paired(_OfComparison):
         self.entitle(f"Against {runs[0].label}" if runs else "Against")
         lines = self._lines_for(width)
         if len(lines) > height > 0:
-            lines = [*lines[: height - 1], [(f"{len(lines) - height + 1} more lines (z zooms)", "dim")]]
+            lines = [*lines[: height - 1], more_line(len(lines) - height + 1, "line")]
         return lines
 
     def _lines_for(self, width: int) -> list[Line]:
@@ -172,7 +178,7 @@ class Differences(_OfComparison):
         cells = max(8, (width - name_cells) // len(runs))
         lines = [_difference(name, values, runs, name_cells, cells) for name, values in rows]
         if len(lines) > height > 0:
-            lines = [*lines[: height - 1], [(f"{len(lines) - height + 1} more (z zooms)", "dim")]]
+            lines = [*lines[: height - 1], more_line(len(lines) - height + 1, "difference")]
         return lines
 
 

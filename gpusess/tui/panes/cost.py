@@ -14,7 +14,7 @@ from gpusess.sessions import spending
 from gpusess.sessions.board import FleetView, SessionView
 from gpusess.sessions.leftovers import Found, sentence
 from gpusess.sessions.spending import By, Listed, Sum
-from gpusess.tui import fmt, status
+from gpusess.tui import fmt, hints, status
 from gpusess.tui.panes.spend import budget_lines, spend_chart
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, joined, spread, wrapped
@@ -31,7 +31,7 @@ PERIODS = {"all time": None, "today": 1, "7 days": 7, "30 days": 30}
 """Name → days, today being one of them."""
 
 _NUMBERS = (
-    Column("SPENT", 8, 10, 0, "right"),
+    Column("SPENT $", 8, 10, 0, "right"),
     Column("SHARE", 12, 12, 3),
     Column("$/H NOW", 7, 8, 1, "right"),
     Column("INST", 4, 5, 6, "right"),
@@ -41,8 +41,8 @@ COLUMNS: dict[By, tuple[Column, ...]] = {
         Column("SESSION", 14, 26, 0, stretch=True),
         *_NUMBERS,
         Column("$/1K", 7, 8, 2, "right"),
-        Column("RUN'S END", 9, 9, 4, "right"),
-        Column("BUDGET", 9, 12, 5, "right"),
+        Column("AT END $", 9, 9, 4, "right"),
+        Column("BUDGET $", 9, 12, 5, "right"),
         Column("STATE", 13, 14, 7),
     ),
     "provider": (Column("PROVIDER", 14, 26, 0, stretch=True), *_NUMBERS),
@@ -51,17 +51,21 @@ COLUMNS: dict[By, tuple[Column, ...]] = {
 }
 
 
-def row_cells(row: Sum, by: By, top: float, view: SessionView | None) -> list[Line]:
-    """A row of the table. `top`: the dearest row's dollars."""
+def row_cells(row: Sum, by: By, total: float, view: SessionView | None) -> list[Line]:
+    """A row of the table. `total`: the dollars of all rows, which the bar shows a share of."""
     ink = "" if row.burn or by == "day" else "dim"
     cells: list[Line] = [
         [(_day(row.name) if by == "day" else row.name, "bold")],
         [(f"{row.spent:,.2f}", ink)],
-        bar(row.spent / top if top else 0.0, 12, "data"),
+        _share(row.spent / total if total else 0.0),
         [(f"{row.burn:.2f}" if row.burn else fmt.NONE, "bold" if row.burn else "dim")],
         [(str(row.instances), "dim")],
     ]
     return [*cells, *_of_session(view)] if by == "session" else cells
+
+
+def _share(share: float) -> Line:
+    return [*bar(share, 7, "data"), (f"{share * 100:>4.0f}%", "dim")]
 
 
 def _of_session(view: SessionView | None) -> list[Line]:
@@ -96,21 +100,22 @@ class Beside:
 def beside_lines(beside: Beside, now: float, cells: int) -> list[Line]:
     """Volumes and the like that go on billing without an instance; and who could not be asked."""
     lines: list[Line] = []
+    again = hints.ways(("cost.ask", "asks again"))
     if beside.asking is not None:
         waits = f"asking the providers, {fmt.age(now - beside.asking)} (at most 45 s)"
         lines.append([(f"◐ {waits}", "info")])
     if beside.at is None:
-        return lines or [[("nobody has been asked (u asks)", "dim")]]
+        return lines or [[(f"nobody has been asked{hints.ways(('cost.ask', 'asks'))}", "dim")]]
     items = [(answer.provider, item) for answer in beside.found for item in answer.items]
     for provider, item in items:
         name = "ours" if item.ours else "not ours"
         text = f"▲ {provider}: {clean(sentence(item))}, {name}"
-        lines += wrapped(text, "warn", cells, 2)
+        lines += wrapped(text, "warn", cells, 3)
     if not items:
         lines.append([("✓ nothing bills beside instances", "ok")])
     for answer in beside.found:
         if answer.error:
-            lines += wrapped(f"✗ {answer.provider}: {answer.error} (u asks again)", "err", cells, 2)
+            lines += wrapped(f"✗ {answer.provider}: {answer.error}{again}", "err", cells, 3)
     if not beside.found:
         lines = [*lines[:-1], [("no provider with a key has such things", "dim")]]
     lines.append([(f"as of {fmt.of_day(beside.at)}, {fmt.age(now - beside.at)} ago", "dim")])
@@ -127,7 +132,7 @@ def listed_lines(found: Sequence[Listed], now: float, cells: int) -> list[Line]:
 def _listed(one: Listed, now: float, cells: int) -> list[Line]:
     if not one.at:
         return wrapped(f"✗ {one.provider}: {one.error or 'never answered'}", "err", cells, 2)
-    many = f"{one.instances} instance{'' if one.instances == 1 else 's'}"
+    many = fmt.many(one.instances, "instance")
     theirs: Line = [(f"{one.provider:<11}", "bold"), (many, ""), (f" at {fmt.money(one.theirs)}/h", "")]
     age: Line = [(f"{fmt.age(now - one.at)} ago", "warn" if now - one.at > 3600 or one.error else "dim")]
     if one.differs:

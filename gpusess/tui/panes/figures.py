@@ -7,7 +7,7 @@ from gpusess.analysis.text import clean
 from gpusess.sessions import money
 from gpusess.sessions.board import RunView, SessionView
 from gpusess.tui import fmt
-from gpusess.tui.panes.progress import time_left
+from gpusess.tui.panes.progress import more_line, time_left
 from gpusess.tui.panes.training import shown_lines, training_lines
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, wrapped
@@ -113,7 +113,9 @@ def _of_budget(session: SessionView, more: float) -> Line:
 def _cost(session: SessionView, run: RunView) -> list[Line]:
     state = run.state
     cost = money.run_spent(session.row, run.row, session.now)
-    per_1000 = f", {fmt.money(cost / state.done * 1000)} / 1k" if state.done else ""
+    samples = state.done / max(1, state.candidates)
+    # A training buys steps, not samples: it has no such price.
+    per_1000 = f", {fmt.money(cost / samples * 1000)} / 1k" if samples and not state.train else ""
     lines = [_pair("cost", [(fmt.money(cost), ""), (per_1000, "dim")])]
     left = time_left(session, run)
     if left is not None:
@@ -130,9 +132,14 @@ class Now(Pane):
         self.entitle("Now")
 
     def draw(self, scene: Scene, _width: int, height: int) -> list[Line]:
+        self.entitle("Now")
         if not scene.session or not scene.run or not scene.run.state.done:
             return [[("no results yet", "dim")]]
         lines = now_lines(scene.session, scene.run)
+        stale = scene.session.stale
+        if stale is not None:
+            self.entitle(f"As it was {fmt.age(stale)} ago")
+            lines = [[(text, "dim") for text, _ in line] for line in lines]
         if len(lines) > height:
             # The figures come before the air between them.
             lines = [line for line in lines if line]
@@ -168,10 +175,11 @@ class Categories(Pane):
             return shown_lines(train.shown, width)[:height] or [[("no rows are shown", "dim")]]
         categories = scene.run.state.categories if scene.run else {}
         if not categories:
-            return [[("no categories yet", "dim")]]
+            over = scene.run and (scene.run.state.outcome or scene.run.state.done)
+            return [[("the task has no categories" if over else "no categories yet", "dim")]]
         lines = category_lines(categories, width)
         if len(lines) > height > 0:
-            lines = [*lines[: height - 1], [(f"{len(lines) - height + 1} more (z zooms)", "dim")]]
+            lines = [*lines[: height - 1], more_line(len(lines) - height + 1, "category", "categories")]
         return lines
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gpusess.analysis.run_state import Sample
 from gpusess.sessions.board import SessionView
-from gpusess.tui import fmt
+from gpusess.tui import fmt, hints
+from gpusess.tui.panes.nothing import no_session
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, joined, spread
 from gpusess.tui.widgets.meter import bar, spark
@@ -158,10 +159,11 @@ class GpuPane(Pane):
         """Why there is nothing to draw."""
         session = scene.session
         if not session:
-            return [[("No session is selected.", "dim")]]
-        if session.kind == "starting":
-            return [[("its heartbeat begins with its first run", "dim")]]
-        return [[("no heartbeat was kept of this session", "dim")]]
+            return no_session(max(20, self.size.width))
+        if session.kind == "done":
+            return [[("No heartbeat was kept of this session.", "dim")]]
+        ways = hints.listed(("screen.session", "shows its way"))
+        return [[(f"No heartbeat yet: it begins with its first run ({ways}).", "dim")]]
 
 
 def _age(scene: Scene) -> int | None:
@@ -176,7 +178,7 @@ class GpuHead(Pane, can_focus=False):
         session, run = scene.session, scene.run
         samples = run.state.telemetry if run else None
         if not session or not samples:
-            return [[(session.row.name if session else "No session", "bold")]]
+            return [[(session.row.name if session else "No session yet", "bold")]]
         return [spread(_host_line(session, samples[-1]), _beat(session, samples[-1]), width)]
 
 

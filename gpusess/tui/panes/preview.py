@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
 from gpusess.sessions.board import RunView, SessionView
+from gpusess.sessions.phases import Usual
 from gpusess.tui import fmt, status
 from gpusess.tui.panes.figures import category_lines
-from gpusess.tui.panes.progress import progress_line, trouble_lines
+from gpusess.tui.panes.nothing import no_session
+from gpusess.tui.panes.progress import progress_line, trouble_lines, waiting_lines
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, joined
 from gpusess.tui.widgets import timeline
@@ -13,38 +18,35 @@ from gpusess.tui.widgets.line_chart import settled
 from gpusess.tui.widgets.meter import spark
 from gpusess.tui.widgets.pane import Pane
 
+if TYPE_CHECKING:
+    from gpusess.tui.screens.base import CockpitScreen
 
-def preview_lines(session: SessionView, width: int) -> list[Line]:
+
+def preview_lines(session: SessionView, known: Mapping[str, Usual], width: int) -> list[Line]:
     """Where it is, what it computes, how far it is, and what is wrong."""
     ink = status.of(session).ink
     lines = [timeline.line(session, width, ink)]
     lines += trouble_lines(session, width)
     lines.append(_machine(session))
     run = session.run
+    lines += waiting_lines(session, known, width)
     if run is None:
-        return [*lines, [], [("no runs", "dim")]]
+        return [*lines, [], [("This session has no runs.", "dim")]]
     lines += [_what(run), []] if run.state.model else [[]]
     if run.row.status == "pending":
-        waiting = (
-            f"{run.row.name} waits for the instance"
-            if session.kind == "starting"
-            else f"{run.row.name} waits"
-        )
-        return [*lines, [(waiting, "dim")]]
+        starting, over = session.kind == "starting", session.kind in ("failed", "done")
+        waiting = "waits for the instance" if starting else "has not begun" if over else "waits for its turn"
+        return [*lines, [(f"{run.row.name} {waiting}", "dim")]]
     return [*lines, progress_line(session, run, width), *_figures(session, run, width), _others(session)]
 
 
 def _machine(session: SessionView) -> Line:
     row, offer = session.row, session.row.offer or {}
-    parts = (
-        status.gpu(session),
-        offer.get("name", ""),
-        row.provider,
-        offer.get("region", ""),
-        row.instance_id or "",
-    )
-    price = f"{fmt.money(row.price)}/h" if session.bills else ""
-    return joined(([(str(part), "")] for part in (*parts, price) if part), " · ", "dim")
+    price = f"{fmt.money(row.price)}/h, {fmt.money(session.spent)} so far" if session.bills else ""
+    where = (row.provider, offer.get("region", ""), offer.get("name", ""), row.instance_id or "")
+    # What it costs stands before what may be cut off.
+    parts = (status.gpu(session), price, *where)
+    return joined(([(str(part), "")] for part in parts if part), " · ", "dim")
 
 
 def _others(session: SessionView) -> Line:
@@ -97,7 +99,8 @@ def _beat(session: SessionView, run: RunView) -> Line:
     ink = "warn" if session.stale is not None else ""
     parts: list[Line] = [[("beat   ", "dim"), (f"{fmt.age(beat)} ago", ink)]]
     parts += [[(f"{state.failed}", "warn"), (" failed", "dim")]] if state.failed else []
-    parts += [[(f"{state.crashes}", "warn"), (" crashes", "dim")]] if state.crashes else []
+    if state.crashes:
+        parts.append([(f"{state.crashes}", "warn"), (" crash" if state.crashes == 1 else " crashes", "dim")])
     return joined(parts, "   ")
 
 
@@ -106,8 +109,8 @@ class Preview(Pane):
         session = scene.session
         self.entitle(session.row.name if session else "Session")
         if not session:
-            return []
-        lines = preview_lines(session, width)
+            return no_session(width)
+        lines = preview_lines(session, cast("CockpitScreen", self.screen).usual(session), width)
         categories = scene.run.state.categories if scene.run else {}
         if categories and height - len(lines) > len(categories):
             lines += [[], *category_lines(categories, min(width, 100))]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gpusess.sessions.board import RunView, SessionView
-from gpusess.sessions.states import State
-from gpusess.tui import fmt, status
+from gpusess.sessions.phases import Usual, phases
+from gpusess.sessions.states import STARTING, State
+from gpusess.tui import fmt, hints, status
 from gpusess.tui.spans import Line, joined, width, wrapped
 from gpusess.tui.widgets.meter import bar
 
@@ -18,11 +21,11 @@ def progress_line(session: SessionView, run: RunView, cells: int) -> Line:
         return [(state.phase or run.row.status, "info"), (f"  {state.phase_detail}", "dim")]
     share = state.done / state.total
     head: Line = [(fmt.count(state.done), "bold"), (f" / {fmt.count(state.total)} ", "dim")]
-    tail = joined(
-        [[(f" {fmt.percent(share)}%", "bold")], eta_part(session, run), *_pace(session, run)], "   "
-    )
-    while len(tail) > 1 and width(head) + width(tail) > cells - 12:
-        tail = tail[:-1]
+    parts = [[(f" {fmt.percent(share)}%", "bold")], eta_part(session, run), *_pace(session, run)]
+    # What has no room goes as a whole: a number without its unit says nothing.
+    while len(parts) > 1 and width(head) + width(joined(parts, "   ")) > cells - 12:
+        parts.pop()
+    tail = joined(parts, "   ")
     ink = "warn" if session.stale is not None else _INKS.get(state.outcome or "", "ok")
     return [*head, *bar(share, max(4, min(140, cells - width(head) - width(tail))), ink), *tail]
 
@@ -52,8 +55,50 @@ def _pace(session: SessionView, run: RunView) -> list[Line]:
         return []
     pace: list[Line] = [[(fmt.compact(state.tokens_per_second), "bold"), (" tok/s", "dim")]]
     if state.results_per_second:
-        pace.append([(f"{state.results_per_second:.2f}", "bold"), ("/s", "dim")])
+        pace.append(_rate(state.results_per_second, training=state.train is not None))
     return pace
+
+
+def _rate(per_second: float, *, training: bool) -> Line:
+    if training:
+        return [(f"{1 / per_second:.3g}", "bold"), (" s/step", "dim")]
+    return [(f"{per_second:.2f}", "bold"), (" results/s", "dim")]
+
+
+def waiting_lines(session: SessionView, known: Mapping[str, Usual], cells: int) -> list[Line]:
+    """What is being waited for, for how long, how long it usually takes, and what that costs meanwhile; empty
+    where the session is not on its way."""
+    if session.row.state not in (*STARTING, State.DRAINING, State.TERMINATING):
+        return []
+    found = next((phase for phase in phases(session) if phase.mark == "present"), None)
+    if found is None or found.seconds is None:
+        return []
+    text: Line = [(f"{status.word_of(session)} ", "info"), (fmt.clock(found.seconds), "bold")]
+    if usually := known.get(found.name):
+        others = fmt.many(usually.sessions, "other")
+        text.append((f"   usually {fmt.clock(usually.seconds)} ({others})", "dim"))
+    if session.bills:
+        text.append((f"   bills {fmt.money(session.row.price)}/h", "dim"))
+    lines = [text]
+    if session.row.detail:
+        lines += wrapped(session.row.detail, "", cells, 2)
+    return lines
+
+
+def more_line(count: int, thing: str, things: str = "") -> Line:
+    """Where not all lines have room."""
+    many = fmt.many(count, f"more {thing}", f"more {things or thing + 's'}")
+    return [(f"{many} ({hints.key('pane.next')} to here, {hints.key('pane.zoom')} zooms)", "dim")]
+
+
+def asked_lines(run: RunView, now: float, cells: int) -> list[Line]:
+    """What was asked of the run, from here or elsewhere, and is not done."""
+    found = []
+    for asked in run.asked:
+        glyph, ink = ("▲", "warn") if asked.dropped else ("◐", "info")
+        text = f"{glyph} asked to {asked.what}, {fmt.clock(now - asked.at)} ago: {asked.stands}"
+        found += wrapped(text, ink, cells, 2)
+    return found
 
 
 def trouble_lines(session: SessionView, cells: int, rows: int = 3) -> list[Line]:
@@ -64,9 +109,8 @@ def trouble_lines(session: SessionView, cells: int, rows: int = 3) -> list[Line]
         lines += wrapped(f"✗ {row.error}", "err", cells, rows)
         lines += wrapped(f"  {row.hint}" if row.hint else "", "warn", cells, 2) if row.hint else []
     if row.state is State.FAILED and session.bills:
-        lines.append(
-            [(f"▲ still bills {fmt.money(row.price)}/h", "err bold"), ("  r resume   x terminate", "dim")]
-        )
+        ways = hints.listed(status.RESUME, status.END)
+        lines.append([(f"▲ still bills {fmt.money(row.price)}/h", "err bold"), (f"  {ways}", "dim")])
     elif text := status.trouble(session):
         lines += wrapped(f"▲ {text}", "warn", cells, rows)
     run = session.run
@@ -80,4 +124,4 @@ def trouble_lines(session: SessionView, cells: int, rows: int = 3) -> list[Line]
         )
     if run and run.state.message and run.state.outcome in ("failed", "stopped"):
         lines += wrapped(f"✗ {run.state.message}", "err", cells, rows)
-    return lines
+    return lines + (asked_lines(run, session.now, cells) if run else [])

@@ -4,18 +4,22 @@ about the instance are in session_instance.py.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from typing import TYPE_CHECKING, cast
 
 from gpusess.sessions import money
 from gpusess.sessions.board import RunView, SessionView
-from gpusess.sessions.phases import Phase, Usual, phases, usual
+from gpusess.sessions.phases import Phase, Usual, phases
 from gpusess.sessions.states import State
 from gpusess.tui import fmt, status
-from gpusess.tui.panes.progress import eta_part, trouble_lines
+from gpusess.tui.panes.nothing import no_session
+from gpusess.tui.panes.progress import eta_part, more_line, trouble_lines
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, joined, spread
 from gpusess.tui.widgets.pane import Pane
 from gpusess.tui.widgets.timeline import GLYPHS
+
+if TYPE_CHECKING:
+    from gpusess.tui.screens.base import CockpitScreen
 
 _LABEL = 11
 _LATE, _LATE_SECONDS = 1.5, 15.0
@@ -84,29 +88,21 @@ def _is_late(phase: Phase, usually: Usual | None) -> bool:
 
 
 class Way(Pane):
-    """Its medians are taken anew only when a session has come, gone or moved on."""
-
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._of: Hashable = None
-        self._usual: dict[str, Usual] = {}
+    """A phase a line, beside what is usual for it."""
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
         session = scene.session
         self.entitle("The way")
         if not session:
-            return []
-        of = (session.row.id, session.row.since, sum(s.kind == "done" for s in scene.fleet.sessions))
-        if of != self._of:
-            self._of, self._usual = of, usual(session, scene.fleet.sessions)
-        most = max((u.sessions for u in self._usual.values()), default=0)
+            return no_session(width)
+        known = cast("CockpitScreen", self.screen).usual(session)
         instance = (session.row.offer or {}).get("name") or "this type"
         self.entitle(
-            f"The way   usual: median of earlier sessions on {instance}"
-            if most
-            else "The way   no earlier session on this type to compare with"
+            f"The way   usual: median of other sessions on {instance}"
+            if known
+            else "The way   no other session on this type to compare with"
         )
-        return way_lines(session, self._usual, width)[:height]
+        return way_lines(session, known, width)[:height]
 
 
 # --- its runs ---
@@ -146,11 +142,20 @@ class Runs(Pane):
             return []
         lines = run_lines(session, width)
         if len(lines) > height > 0:
-            lines = [*lines[: height - 1], [(f"{len(lines) - height + 1} more (z zooms)", "dim")]]
-        return lines or [[("it has no runs", "dim")]]
+            lines = [*lines[: height - 1], more_line(len(lines) - height + 1, "run")]
+        return lines or [[("This session has no runs.", "dim")]]
 
 
 # --- the head ---
+
+
+def _since(session: SessionView) -> str:
+    """How long it has been what it is; of one that has ended, how long it lived and when it went."""
+    row = session.row
+    if row.state is not State.TERMINATED:
+        return f"for {fmt.clock(session.now - row.since)}"
+    ended = row.ended or row.since
+    return f"lived {fmt.clock(ended - row.created)}, ended {fmt.age(session.now - ended)} ago"
 
 
 class SessionHead(Pane, can_focus=False):
@@ -159,11 +164,9 @@ class SessionHead(Pane, can_focus=False):
     def draw(self, scene: Scene, width: int, _height: int) -> list[Line]:
         session = scene.session
         if not session:
-            return [
-                [("No session yet.  ", "bold"), ("n", "data bold"), (" in Fleet launches one", "dim")],
-            ]
+            return [[("Session", "bold")]]
         found = status.of(session)
-        since = f"for {fmt.clock(session.now - session.row.since)}"
+        since = _since(session)
         left: Line = [(session.row.name, "bold"), (f"   {session.row.job}", ""), (f"   {since}", "dim")]
         return [spread(left, found.line(), width), *trouble_lines(session, width, rows=2)]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from gpusess.analysis.text import size
 from gpusess.sessions import spending
 from gpusess.sessions.board import SessionView
-from gpusess.sessions.traffic import Sent, Traffic
-from gpusess.tui import fmt, status
+from gpusess.sessions.traffic import Coming, Sent, Traffic
+from gpusess.tui import fmt, hints, status
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, joined, wrapped
 from gpusess.tui.widgets.meter import bar
@@ -85,12 +85,14 @@ def _price(session: SessionView) -> Line:
 
 def _reach(details: Details, cells: int) -> list[Line]:
     room = max(10, cells - _LABEL)
+    label = f"ssh ({hints.key('copy')})"
     if details.ssh and len(details.ssh) <= room:
-        return [_pair("ssh (y)", details.ssh, "data")]
+        return [_pair(label, details.ssh, "data")]
     if details.ssh:
         # The whole command has the pinned key's file and more: it is there to be copied, not to be read.
         where: Line = [(_destination(details.ssh), "data")]
-        return [[(f"{'ssh (y)':<{_LABEL}}", "dim"), *where, ("   y copies the command", "dim")]]
+        copies = f"   {hints.key('copy')} copies the command"
+        return [[(f"{label:<{_LABEL}}", "dim"), *where, (copies, "dim")]]
     if details.loading:
         return [_pair("ssh", "…", "dim")]
     return _block("ssh", details.why or "no instance to reach", "dim", cells, 2)
@@ -128,7 +130,8 @@ def end_lines(session: SessionView, cells: int) -> list[Line]:
     lines: list[Line] = []
     if options.get("notice"):
         lines += _block("▲ taken", f"the provider takes it away: {options['notice']}", "err", cells, 3)
-    driven = "a process here drives it" if session.driven else "nobody drives it (r resumes)"
+    resumes = hints.ways(("session.resume", "resumes"))
+    driven = "a process here drives it" if session.driven else f"nobody drives it{resumes}"
     lines.append(_pair("driver", driven, "" if session.driven else "warn"))
     if options.get("budget") is not None:
         lines += _budget(session, float(options["budget"]), cells)
@@ -178,20 +181,45 @@ def traffic_lines(session: SessionView, details: Details, cells: int) -> list[Li
     for sent in _newest(traffic):
         rate = f", {size(sent.rate)}/s" if sent.rate else ""
         what = f"{size(sent.sent_bytes)}{rate}" if sent.sent_bytes else "all of it was there"
-        total = f"  of {size(sent.bytes)}, {fmt.count(sent.files)} files"
+        total = f"  of {size(sent.bytes)}, {fmt.many(sent.files, 'file')}"
         lines.append([*_arrow("↑", sent.source), (what, ""), (total if cells > 50 else "", "dim")])
     if not traffic.sent:
         lines.append([*_arrow("↑", "sent"), ("nothing is noted", "dim")])
     coming = f", {size(details.rate)}/s" if details.rate else ""
     lines.append([*_arrow("↓", "records"), (f"{size(traffic.home)} at home{coming}", "")])
     lines.append([*_arrow(" ", ""), *_last_record(session)])
+    for made in traffic.coming:
+        lines += _coming_lines(session, made)
     if traffic.checkpoints:
         newest = traffic.checkpoints[-1]
-        lines.append([*_arrow("↓", "checkpoint"), (newest.name, "bold"), (f"  {size(newest.bytes)}", "")])
+        came = next(
+            (f for f in reversed(traffic.received) if (f.run, f.name) == (newest.run, newest.name)), None
+        )
+        over = f", {size(came.received)} sent" if came else ""
+        lines.append(
+            [*_arrow("↓", "checkpoint"), (newest.name, "bold"), (f"  {size(newest.bytes)}{over}", "")]
+        )
         many = len(traffic.checkpoints)
         ago = f"{fmt.age(session.now - newest.at)} ago, {many} at home"
         lines.append([*_arrow(" ", ""), (ago, "dim")])
     return lines
+
+
+def _coming_lines(session: SessionView, coming: Coming) -> list[Line]:
+    """A checkpoint on its way: how much of it is here, how quickly it comes, and when it will be whole."""
+    silent = coming.silent(session.now)
+    if not session.driven:
+        pace, ink = "cut off: nobody drives it", "warn"
+    elif silent is not None:
+        pace, ink = f"nothing came for {fmt.age(silent)}", "warn"
+    else:
+        left = "" if coming.left is None else f", {fmt.clock(coming.left)} to go"
+        pace, ink = f"{size(coming.rate)}/s{left}", ""
+    amount = f"  {size(coming.done)} of {size(coming.bytes)}"
+    return [
+        [*_arrow("↓", "coming"), (coming.name, "bold"), (amount, "")],
+        [*_arrow(" ", ""), (pace, ink)],
+    ]
 
 
 def _newest(traffic: Traffic) -> Sequence[Sent]:

@@ -184,10 +184,20 @@ def tick_text(value: float) -> str:
     size = abs(value)
     if size >= 1000:
         whole = f"{value:.0f}"
-        return whole if len(whole) <= 5 else f"{value:.0e}".replace("e+0", "e")
+        return whole if len(whole) <= 5 else _powered(value)
     if size < 0.01:
-        return f"{value:.0e}".replace("e-0", "e-")
+        return _powered(value)
     return f"{value:.3g}" if len(f"{value:.3g}") <= 5 else f"{value:.2g}"
+
+
+def _powered(value: float) -> str:
+    """2e-5, 15e-6; empty where no label of 5 cells says just this."""
+    power = math.floor(math.log10(abs(value)) + 1e-6)
+    for exponent in (power, power - 1):
+        text = f"{round(value / 10**exponent)}e{exponent}"
+        if len(text) <= 5 and math.isclose(float(text), value, rel_tol=1e-3):
+            return text
+    return ""
 
 
 def now_text(curve: Curve) -> str:
@@ -208,7 +218,7 @@ def verdict(curve: Curve) -> tuple[str, str]:
     if found is None or found.state in ("off", "waiting"):
         return "", ""
     if found.state == "alarm":
-        return f"▲ {_beyond(found)} for {found.broken or found.patience} steps", "err"
+        return f"▲ {_beyond(found)} for {fmt.many(found.broken or found.patience, 'step')}", "err"
     if found.state == "strained":
         return f"▲ {_beyond(found)}, {found.broken} of {found.patience}", "warn"
     return f"✓ {found.limit}", "dim"

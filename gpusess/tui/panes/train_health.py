@@ -10,8 +10,9 @@ from gpusess.analysis.text import clean
 from gpusess.analysis.training_health import Standing
 from gpusess.analysis.training_state import TrainState
 from gpusess.sessions.board import RunView, SessionView
-from gpusess.tui import fmt, status
-from gpusess.tui.panes.progress import progress_line, trouble_lines
+from gpusess.tui import fmt, hints, status
+from gpusess.tui.panes.nothing import no_session
+from gpusess.tui.panes.progress import asked_lines, progress_line, trouble_lines, waiting_lines
 from gpusess.tui.scene import Scene
 from gpusess.tui.spans import Line, fit, joined, spread, width, wrapped
 from gpusess.tui.widgets.pane import Pane
@@ -56,28 +57,36 @@ class Health(Pane):
     def _lines_for(self, scene: Scene, cells: int) -> list[Line]:
         session, run = scene.session, scene.run
         if not session or not run:
-            return [[("No session is selected.", "dim")]]
+            return no_session(cells)
         train = run.state.train
         if train is None:
-            what = "The run has begun no training" if run.row.status != "pending" else "No run has begun"
-            return [[(f"{what}: this screen shows runs whose spec has a section `train`.", "dim")]]
+            return self._no_training(session, run, cells)
         narrow = cells < 100
         lines = [*self._words(session, run, train, cells), progress_line(session, run, cells)]
-        lines.append(self._pace(run, train, cells))
+        lines.append(self._pace(train, cells))
         return lines + rule_lines(self.train_screen.standings, cells, only_bad=narrow)
+
+    def _no_training(self, session: SessionView, run: RunView, cells: int) -> list[Line]:
+        if run.row.status == "pending" and session.kind != "done":
+            waits = waiting_lines(session, self.train_screen.usual(session), cells)
+            what = f"{run.row.name} has not begun"
+        else:
+            waits, what = [], f"{run.row.name} is no training, or has not come to its first step"
+        elsewhere = hints.listed(("screen.run", "the run"), ("screen.logs", "the log"))
+        text = f"{what}. This screen shows runs whose spec has a section `train` ({elsewhere})."
+        return [*waits, *wrapped(text, "dim", cells, 3)]
 
     def _words(self, session: SessionView, run: RunView, train: TrainState, cells: int) -> list[Line]:
         """The alarm, or what was asked, or that all is well."""
-        asked = self.train_screen.asked_for(run)
         lines: list[Line] = []
         alarm = train.alarm
         if alarm:
-            lines += wrapped(f"▲ COLLAPSE {_collapse(train)}", "err", cells, 2)
+            ways = hints.ways(("train.steer", "acts")) if run.row.status == "running" else ""
+            lines += wrapped(f"▲ COLLAPSE{ways} {_collapse(train)}", "err", cells, 3)
+            lines += asked_lines(run, session.now, cells)
         lines += [_rolled_back(train)] if train.collapses and not alarm else []
         lines += [_steered(train)] if train.steers else []
-        if asked:
-            lines.append([(f"◐ {asked}", "info")])
-        trouble = trouble_lines(session, cells, rows=1)[:2] if not alarm else []
+        trouble = trouble_lines(session, cells, rows=1)[:3] if not alarm else []
         if not lines and not trouble:
             found = status.of(session)
             strained = [s.label for s in self.train_screen.standings if s.state == "strained"]
@@ -89,11 +98,10 @@ class Health(Pane):
                 )
         return lines + trouble
 
-    def _pace(self, run: RunView, train: TrainState, cells: int) -> Line:
-        rate, lr = run.state.results_per_second, train.latest("lr")
+    def _pace(self, train: TrainState, cells: int) -> Line:
+        lr = train.latest("lr")
         parts: list[Line] = [
             [("lr ", "dim"), (f"{lr:.3g}" if lr is not None else fmt.NONE, "")],
-            [(f"{1 / rate:.3g}" if rate else fmt.NONE, ""), (" s/step", "dim")],
             self._checkpoint(train),
         ]
         if train.best is not None:
@@ -103,7 +111,7 @@ class Health(Pane):
             )
         if train.continued > 0:
             parts.append([(f"continued {train.continued}×", "dim")])
-        while len(parts) > 3 and width(joined(parts, "   ", "")) > cells:
+        while len(parts) > 2 and width(joined(parts, "   ", "")) > cells:
             parts.pop()
         return joined(parts, "   ", "")
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from math import isnan
 from typing import TYPE_CHECKING, cast
 
+from gpusess.tui import hints
 from gpusess.tui.panes.train_curves import (
     ACCURACY,
     Curve,
@@ -105,7 +106,8 @@ class Rows(_OfTraining):
         curves = [curve_of(scene.run.state, name, self.train_screen.standings) for name in names]
         shown = sorted(curves, key=lambda curve: not curve.alarmed)[self.train_screen.first :]
         more = len(curves) - len(shown)
-        self.entitle(f"Figures{f'  {more} above (n)' if more else ''}")
+        above = f"  {more} above ({hints.key('train.more')})" if more else ""
+        self.entitle(f"Figures{above}")
         return [self._row(curve, width) for curve in shown[:height]]
 
     def _row(self, curve: Curve, width: int) -> Line:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widget import Widget
 
+from gpusess.sessions.board import SessionView
+from gpusess.sessions.phases import Usual, usual
 from gpusess.sessions.strangers import Stranger
 from gpusess.tui.painting import TightCompositor
 from gpusess.tui.scene import Scene
@@ -33,6 +36,7 @@ class CockpitScreen(Screen[None], inherit_bindings=False):
         super().__init__(id=id)
         self._compositor = TightCompositor()
         self.zoomed: Widget | None = None
+        self._usual: dict[str, tuple[object, dict[str, Usual]]] = {}
 
     @property
     def cockpit(self) -> CockpitApp:
@@ -64,6 +68,15 @@ class CockpitScreen(Screen[None], inherit_bindings=False):
         # By type: this runs all the time, and matching selectors costs more.
         for pane in self.walk_children(Pane):
             pane.show(scene)
+
+    def has(self, *selectors: str) -> bool:
+        """Whether all of them are composed. What was found is known; a query would look at every widget."""
+        try:
+            for selector in selectors:
+                self.query_one(selector)
+        except NoMatches:
+            return False
+        return True
 
     def panes(self) -> list[LineWidget]:
         """What takes the focus, in reading order."""
@@ -108,6 +121,19 @@ class CockpitScreen(Screen[None], inherit_bindings=False):
         """The unknown instance that keys act on."""
         found = self.cockpit.fleet.strangers
         return found[0] if found else None
+
+    def usual(self, session: SessionView) -> dict[str, Usual]:
+        """How long each phase usually takes; reckoned anew only when a session has come, gone or moved on."""
+        others = self.cockpit.fleet.sessions
+        of = (session.row.since, len(others), sum(other.kind == "done" for other in others))
+        known = self._usual.get(session.row.id)
+        if known is None or known[0] != of:
+            known = self._usual[session.row.id] = (of, usual(session, others))
+        return known[1]
+
+    def can(self, action: str) -> bool:  # noqa: ARG002 (screens look at it)
+        """Whether an action of this screen does something now: else footer and palette leave it out."""
+        return True
 
     def text_to_copy(self) -> str:
         """What `copy` takes when it is not the ssh command."""

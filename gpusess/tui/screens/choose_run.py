@@ -1,4 +1,4 @@
-"""A dialog that chooses one of the other runs at home: to stand beside the one that is looked at."""
+"""A dialog that chooses one of the runs at home: to be looked at, or to stand beside the one that is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from gpusess.analysis.text import clean
-from gpusess.sessions.board import FleetView, RunView
+from gpusess.sessions.board import FleetView, RunView, SessionView
 from gpusess.tui import fmt
-from gpusess.tui.dialogs import DialogPane
+from gpusess.tui.dialogs import DialogPane, Modal
 from gpusess.tui.spans import Line, crop, fit
 
 _ROWS = 12
@@ -23,9 +22,11 @@ _WIDTH = 58
 
 @dataclass(frozen=True, slots=True)
 class OtherRun:
-    """A run that can stand beside another."""
+    """A run that can be looked at, or stand beside another."""
 
     label: str
+    session: str
+    """Its session's id."""
     folder: Path
     model: str
     accuracy: float | None
@@ -41,14 +42,29 @@ def other_runs(fleet: FleetView, mine: RunView) -> list[OtherRun]:
             state = run.state
             if run.mirror == mine.mirror or not state.done or state.task != mine.state.task or state.train:
                 continue
-            alone = len(session.runs) == 1
-            label = session.row.name if alone else f"{session.row.name}/{run.row.name}"
-            same = state.data == mine.state.data
-            found.append(OtherRun(label, run.mirror, state.model, state.accuracy, state.done, same))
+            found.append(_entry(session, run, state.model, state.data == mine.state.data))
     return sorted(found, key=lambda run: not run.same_data)
 
 
-class ChooseRun(ModalScreen[OtherRun | None], inherit_bindings=False):
+def runs_with_results(fleet: FleetView, here: SessionView) -> list[OtherRun]:
+    """All runs that have results, those of this session first, then the newest."""
+    sessions = [here, *(session for session in fleet.sessions if session is not here)]
+    return [
+        _entry(session, run, f"{run.state.task}  {run.state.model.rpartition('/')[2]}", True)
+        for session in sessions
+        for run in session.runs
+        if run.state.done and not run.state.train
+    ]
+
+
+def _entry(session: SessionView, run: RunView, what: str, same_data: bool) -> OtherRun:
+    alone = len(session.runs) == 1
+    label = session.row.name if alone else f"{session.row.name}/{run.row.name}"
+    state = run.state
+    return OtherRun(label, session.row.id, run.mirror, what, state.accuracy, state.done, same_data)
+
+
+class ChooseRun(Modal[OtherRun | None], inherit_bindings=False):
     """Arrows move, enter takes, esc takes none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,17 +74,18 @@ class ChooseRun(ModalScreen[OtherRun | None], inherit_bindings=False):
         Binding("escape,q", "leave", show=False),
     ]
 
-    def __init__(self, runs: Sequence[OtherRun]) -> None:
+    def __init__(self, title: str, runs: Sequence[OtherRun], at: int = 0) -> None:
         super().__init__()
+        self._title = title
         self._runs = runs
-        self._at = 0
+        self._at = at
         self._pane = DialogPane([])
 
     def compose(self) -> ComposeResult:
         yield self._pane
 
     def on_mount(self) -> None:
-        self._pane.entitle("Hold another run beside this one")
+        self._pane.entitle(self._title)
         self._draw()
 
     def action_step(self, step: int) -> None:
@@ -76,10 +93,10 @@ class ChooseRun(ModalScreen[OtherRun | None], inherit_bindings=False):
         self._draw()
 
     def action_take(self) -> None:
-        self.dismiss(self._runs[self._at])
+        self.answer(self._runs[self._at])
 
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self.answer(None)
 
     def _draw(self) -> None:
         first = max(0, min(self._at - _ROWS // 2, len(self._runs) - _ROWS))

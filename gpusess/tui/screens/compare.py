@@ -76,6 +76,9 @@ class CompareScreen(CockpitScreen):
         self.query_one("#sides").set_class(len(self.runs) < 2, "-none")
         super().show(scene)
 
+    def can(self, action: str) -> bool:  # noqa: ARG002 (there is one)
+        return len(self.runs) > 1
+
     def action_base(self) -> None:
         """The next run becomes the one that the others are held against."""
         self._base += 1

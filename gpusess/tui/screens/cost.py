@@ -77,12 +77,12 @@ class CostScreen(CockpitScreen):
         self._rows = [row for row in found if row.spent or row.burn]
         if self.by == "day":
             self._rows.reverse()
-        top = max((row.spent for row in self._rows), default=0.0)
+        total = sum(row.spent for row in self._rows)
         views = {view.row.id: view for view in scene.fleet.sessions}
         rows, by, table = self._rows, self.by, self.table
         table.empty = _EMPTY
         table.columns = COLUMNS[by]
-        table.set_rows(len(rows), lambda i: row_cells(rows[i], by, top, views.get(rows[i].session)))
+        table.set_rows(len(rows), lambda i: row_cells(rows[i], by, total, views.get(rows[i].session)))
         table.entitle(f"By {by}, {self.period}")
         if scene.session and by == "session":
             # What keys act on is the row that has the cursor.
@@ -96,6 +96,11 @@ class CostScreen(CockpitScreen):
     def on_row_table_moved(self, message: RowTable.Moved) -> None:
         if session_id := self._rows[message.row].session:
             self.cockpit.look_at(session_id)
+
+    def can(self, action: str) -> bool:
+        if action == "open_row":
+            return bool(self._rows) and self.by == "session"
+        return action == "ask" or bool(self.cockpit.fleet.sessions)
 
     def action_open_row(self) -> None:
         """The session of the row, where it is one's."""

@@ -11,8 +11,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from gpusess.sessions.board import SessionView
+from gpusess.sessions.phases import phases
 from gpusess.sessions.strangers import Stranger
-from gpusess.tui import fmt, status
+from gpusess.tui import fmt, hints, status
 from gpusess.tui.keys import bindings
 from gpusess.tui.panes.accuracy import AccuracyChart
 from gpusess.tui.panes.log_tail import LogTail
@@ -29,7 +30,7 @@ from gpusess.tui.widgets.row_table import Column, RowTable
 from gpusess.tui.widgets.stranger_table import StrangerTable
 
 COLUMNS = (
-    Column("STATE", 14, 14, 0),
+    Column("STATE", 13, 14, 0),
     Column("NAME", 11, 24, 0),
     Column("GPU", 10, 14, 4),
     Column("PHASE", 9, 22, 7),
@@ -39,7 +40,7 @@ COLUMNS = (
     Column("RESULT", 13, 14, 1, stretch=True),
     Column("LOAD", 4, 4, 9, "right"),
     Column("$/H", 6, 6, 5, "right"),
-    Column("SPENT", 6, 8, 6, "right"),
+    Column("SPENT $", 7, 8, 6, "right"),
     Column("PROVIDER", 10, 12, 10),
     Column("AGE", 7, 7, 11, "right"),
 )
@@ -50,17 +51,22 @@ HIGH = 50
 _MEASURED = 60
 """Rows whose cells decide how wide a column may grow."""
 
-_EMPTY: list[Line] = [
-    [],
-    [("  No sessions yet.", "bold")],
-    [],
-    [("  gpusess demo", "data bold"), ("       shows the whole way on this computer", "dim")],
-    [("  gpusess up SPEC", "data bold"), ("    starts yours", "dim")],
-]
+
+def _empty() -> list[Line]:
+    launch: Line = [(f"  {hints.key('fleet.launch'):<18}", "data bold"), ("launches a session", "dim")]
+    return [
+        [],
+        [("  No sessions yet.", "bold")],
+        [],
+        *([launch] if hints.acts() else []),
+        [(f"  {'gpusess demo':<18}", "data bold"), ("shows the whole way on this computer", "dim")],
+        [(f"  {'gpusess up SPEC':<18}", "data bold"), ("starts yours", "dim")],
+    ]
 
 
-def row_cells(session: SessionView) -> list[Line]:
-    """One session as a row of the table; a session that has ended is dim."""
+def row_cells(session: SessionView, usually: str = "") -> list[Line]:
+    """One session as a row of the table; a session that has ended is dim. usually: what is usual for where it
+    stands, of one that is on its way."""
     row, run = session.row, session.run
     cells: list[Line] = [
         status.of(session).line(),
@@ -70,7 +76,7 @@ def row_cells(session: SessionView) -> list[Line]:
         [(run.row.name if run else row.job, "")],
         _progress(session),
         [(fmt.clock(time_left(session, run)) if run else fmt.NONE, "")],
-        status.result(session),
+        status.result(session) or [(usually, "dim")],
         [(status.load(session), "")],
         [(f"{row.price:.2f}" if session.bills else fmt.NONE, "")],
         [(f"{session.spent:.2f}", "")],
@@ -112,6 +118,8 @@ class FleetScreen(CockpitScreen):
         self._wide = [0] * len(COLUMNS)
         self._cells: dict[int, list[Line]] = {}
         """Row → its cells as they were measured for this look; they are drawn as well."""
+        self._made: dict[str, tuple[SessionView, list[Line]]] = {}
+        """The same by session, with what they were made of."""
 
     @property
     def table(self) -> RowTable:
@@ -136,7 +144,7 @@ class FleetScreen(CockpitScreen):
 
     def show(self, scene: Scene) -> None:
         fleet = scene.fleet.sessions
-        if not (self.query("#sessions") and self.query("#below")):
+        if not self.has("#sessions", "#below", "#chart"):
             return  # not composed yet (the panes take the app's scene when they are), or not any more
         self._shown = [s for s in fleet if passes(s, self._filter)] if self._filter else fleet
         if self._shown and scene.session and scene.session.row.id not in {s.row.id for s in self._shown}:
@@ -176,6 +184,11 @@ class FleetScreen(CockpitScreen):
         chosen = marked or ([session] if session else [])
         return "\n".join(ssh_command(self.cockpit, s) for s in chosen)
 
+    def can(self, action: str) -> bool:
+        if action == "open_row":
+            return bool(self._shown or self.cockpit.fleet.strangers)
+        return bool(self._shown) if action == "mark" else bool(self.cockpit.fleet.sessions)
+
     def action_open_row(self) -> None:
         if isinstance(self.focused, StrangerTable):
             self.cockpit.action_stranger()
@@ -195,12 +208,13 @@ class FleetScreen(CockpitScreen):
 
     def _show_table(self, scene: Scene) -> None:
         table, shown = self.table, self._shown
-        nothing = [[], [("  No session passes this filter.", "dim"), ("  esc clears it", "dim")]]
-        table.empty = nothing if scene.fleet.sessions else _EMPTY
+        clears = f"  {hints.key('back')} clears it"
+        nothing: list[Line] = [[], [("  No session passes this filter.", "dim"), (clears, "dim")]]
+        table.empty = nothing if scene.fleet.sessions else _empty()
         marked = frozenset(i for i, s in enumerate(shown) if s.row.id in self.cockpit.marked)
         table.columns = self._columns(shown)
         measured = self._cells
-        table.set_rows(len(shown), lambda i: measured.get(i) or row_cells(shown[i]), marked)
+        table.set_rows(len(shown), lambda i: measured.get(i) or self._row(shown[i]), marked)
         table.entitle(self._title(scene))
         self.set_class(not scene.fleet.sessions, "-empty")
         rows = len(shown) + 2 if shown else 4
@@ -213,13 +227,27 @@ class FleetScreen(CockpitScreen):
 
     def _columns(self, shown: Sequence[SessionView]) -> list[Column]:
         """Columns that grow no wider than what they hold; they never shrink, so that nothing jumps."""
-        self._cells = {row: row_cells(session) for row, session in enumerate(shown[:_MEASURED])}
-        for cells in self._cells.values():
-            for i, cell in enumerate(cells):
-                self._wide[i] = max(self._wide[i], width(cell))
+        self._cells = {row: self._measured(session) for row, session in enumerate(shown[:_MEASURED])}
+        self._made = {shown[row].row.id: (shown[row], cells) for row, cells in self._cells.items()}
         return [
             replace(c, most=max(c.least, min(c.most, w))) for c, w in zip(COLUMNS, self._wide, strict=True)
         ]
+
+    def _measured(self, session: SessionView) -> list[Line]:
+        """The session's row. One that has ended is the same for some looks: its cells are too."""
+        seen, cells = self._made.get(session.row.id, (None, []))
+        if seen is not session:
+            cells = self._row(session)
+            for i, cell in enumerate(cells):
+                self._wide[i] = max(self._wide[i], width(cell))
+        return cells
+
+    def _row(self, session: SessionView) -> list[Line]:
+        if session.kind != "starting":
+            return row_cells(session)
+        known = self.usual(session)
+        present = next((p.name for p in phases(session) if p.mark == "present"), "")
+        return row_cells(session, f"usual {fmt.clock(known[present].seconds)}" if present in known else "")
 
     def _title(self, scene: Scene) -> str:
         every, shown = len(scene.fleet.sessions), len(self._shown)

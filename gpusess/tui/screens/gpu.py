@@ -16,7 +16,7 @@ from gpusess.tui.widgets.row_table import RowTable
 
 
 class GpuScreen(CockpitScreen):
-    """A table over the charts of the row under the cursor; with `g`, or where all have room, a grid."""
+    """A table over the charts of the row under the cursor; with `v`, or where all have room, a grid."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("gpu")
 
@@ -24,6 +24,7 @@ class GpuScreen(CockpitScreen):
         super().__init__("gpu")
         self.chosen = 0
         """The index of the GPU under the cursor."""
+        self._gpus = 0
         self._grid: bool | None = None
         """What the user wants; None: a grid where all GPUs have room in it."""
 
@@ -41,6 +42,7 @@ class GpuScreen(CockpitScreen):
             return  # not composed yet
         samples = GpuPane.samples(scene)
         found = readings(samples)
+        self._gpus = len(found)
         grid = self._wants_grid(len(found))
         table = self.query_one("#gpus", RowTable)
         table.set_class(not found or grid, "-none")
@@ -63,6 +65,9 @@ class GpuScreen(CockpitScreen):
     def on_row_table_moved(self, message: RowTable.Moved) -> None:
         self.chosen = message.row
         self.cockpit.tick()
+
+    def can(self, action: str) -> bool:  # noqa: ARG002 (there is one)
+        return self._gpus > 1
 
     def action_grid(self) -> None:
         self._grid = not self._wants_grid(2)

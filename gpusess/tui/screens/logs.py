@@ -16,7 +16,7 @@ from gpusess.tui.widgets.filter_line import FilterLine
 from gpusess.tui.widgets.log_view import LEVELS, LogView
 from gpusess.tui.widgets.pane import Pane
 
-SOURCES = ("", "local", "setup", "agent", "worker")
+SOURCES = ("", "local", "ssh", "setup", "agent", "worker")
 
 
 class LogHead(Pane, can_focus=False):
@@ -70,6 +70,10 @@ class LogsScreen(CockpitScreen):
     def on_filter_line_changed(self, message: FilterLine.Changed) -> None:
         self.view.search(message.text)
         self.cockpit.tick()
+
+    def can(self, action: str) -> bool:
+        book = self.cockpit.scene.book if self.cockpit.scene else None
+        return bool(book and book.lines) and (action != "match" or bool(self.view.find))
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()

@@ -19,7 +19,7 @@ from gpusess.sessions.result_index import ResultIndex
 from gpusess.sessions.result_pairing import Pairing
 from gpusess.sessions.result_view import ResultView
 from gpusess.tui.keys import bindings
-from gpusess.tui.screens.choose_run import ChooseRun, OtherRun, other_runs
+from gpusess.tui.screens.choose_run import ChooseRun, OtherRun, other_runs, runs_with_results
 from gpusess.tui.screens.results_list import ResultsList
 from gpusess.tui.widgets.filter_line import FilterLine
 from gpusess.tui.widgets.name_line import NameLine
@@ -80,7 +80,23 @@ class ResultsScreen(ResultsList):
         kept = [word for word in words if word not in _FLIPS]
         self._put_filter([_FLIPS[at + 1], *kept] if at + 1 < len(_FLIPS) else kept)
 
-    # --- another run ---
+    # --- which run, and another one ---
+
+    def action_run(self) -> None:
+        scene = self.cockpit.scene
+        if scene is None or scene.session is None:
+            return
+        runs = runs_with_results(scene.fleet, scene.session)
+        if not runs:
+            self.cockpit.say("no run at home has results", severity="warning")
+            return
+        at = next((i for i, run in enumerate(runs) if run.folder == self._folder), 0)
+        self.app.push_screen(ChooseRun("Show the results of", runs, at), self._to_show)
+
+    def _to_show(self, run: OtherRun | None) -> None:
+        if run:
+            self.wanted[run.session] = run.folder
+            self.cockpit.look_at(run.session)
 
     def action_other(self) -> None:
         scene = self.cockpit.scene
@@ -93,7 +109,7 @@ class ResultsScreen(ResultsList):
         if not runs:
             self.cockpit.say("no other run of this task is at home", severity="warning")
             return
-        self.app.push_screen(ChooseRun(runs), self._chosen)
+        self.app.push_screen(ChooseRun("Hold another run beside this one", runs), self._chosen)
 
     def _chosen(self, run: OtherRun | None) -> None:
         if run and self.view and self._run:

@@ -96,7 +96,7 @@ class ResultsList(CockpitScreen):
     # --- the run ---
 
     def show(self, scene: Scene) -> None:
-        if not self.query("#otherresult"):
+        if not self.has("#otherresult"):
             return  # not composed yet
         scene = self._as_wanted(scene)
         run = scene.run

@@ -40,5 +40,9 @@ class RunScreen(CockpitScreen):
     def on_mount(self) -> None:
         self.query_one(AccuracyChart).focus()
 
+    def can(self, action: str) -> bool:  # noqa: ARG002 (there is one)
+        run = self.cockpit.session.run if self.cockpit.session else None
+        return bool(run and run.state.curve)
+
     def action_band(self) -> None:
         self.query_one(AccuracyChart).toggle_band()

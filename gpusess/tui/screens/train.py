@@ -5,7 +5,7 @@ be asked of it while it runs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -15,8 +15,7 @@ from textual.containers import Grid
 from gpusess.analysis.training_health import Health as HealthOf
 from gpusess.analysis.training_health import Standing
 from gpusess.analysis.training_state import TrainState
-from gpusess.sessions.board import RunView
-from gpusess.tui import fmt, steering
+from gpusess.tui import steering
 from gpusess.tui.keys import bindings
 from gpusess.tui.panes.train_curves import names_of
 from gpusess.tui.panes.train_health import Health
@@ -31,15 +30,6 @@ LONG = 2000
 """Steps from which on drawing all curves takes so long that once a second is enough."""
 HOME_EVERY = 2.0
 """Seconds between looks at which checkpoints are at home."""
-
-
-class Asked(NamedTuple):
-    """What was asked from here and has not been answered by the training yet."""
-
-    run: str
-    what: str
-    at: float
-    steers: int
 
 
 class TrainScreen(CockpitScreen):
@@ -59,7 +49,6 @@ class TrainScreen(CockpitScreen):
         """What the curves are drawn of: it changes with each step, in long trainings once a second."""
         self._drawn = 0
         self._health: dict[str, HealthOf] = {}
-        self._asked: Asked | None = None
         self._mirror: Path | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -87,6 +76,9 @@ class TrainScreen(CockpitScreen):
         if run and run.mirror != self._mirror:
             self._mirror, self.at_home = run.mirror, set()
             self._look_home()
+        for id in ("#tiles", "#figures"):
+            for widget in self.query(id):
+                widget.set_class(train is None, "-none")
         super().show(scene)
 
     def _follow(self, train: TrainState, second: int) -> None:
@@ -100,31 +92,32 @@ class TrainScreen(CockpitScreen):
         if course[1:] != self.course[1:] or train.step < LONG or second != self._drawn:
             self.course, self._drawn = course, second
 
-    def asked_for(self, run: RunView) -> str:
-        """What was asked of this run a while ago and is not done yet; empty: nothing."""
-        asked, train = self._asked, run.state.train
-        if not asked or asked.run != run.row.id or not train:
-            return ""
-        if len(train.steers) > asked.steers or run.row.status != "running":
-            self._asked = None
-            return ""
-        waited = fmt.clock(self.cockpit.fleet.now - asked.at)
-        return f"asked to {asked.what}, {waited} ago: it is done at the end of a step"
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "steer" and self.cockpit.fleet.replay:
             return False
         return super().check_action(action, parameters)
 
+    def can(self, action: str) -> bool:
+        run = self.cockpit.session.run if self.cockpit.session else None
+        if run is None or run.state.train is None:
+            return False
+        if action == "steer":
+            return run.row.status == "running" and not run.state.outcome
+        figures = names_of(run.state)
+        return len(figures) > self._room() if action == "more" else bool(figures)
+
     def action_more(self) -> None:
         """The next page of figures."""
         scene = self.cockpit.scene
         names = names_of(scene.run.state) if scene and scene.run else []
-        shown = [tile for tile in self.query(Tile) if tile.display and tile.region]
-        rows = self.query_one(Rows)
-        room = len(shown) if shown else rows.size.height
+        room = self._room()
         self.first = self.first + room if self.first + room < len(names) else 0
         self.cockpit.tick()
+
+    def _room(self) -> int:
+        """So many figures are shown at once."""
+        tiles = sum(bool(tile.display and tile.region) for tile in self.query(Tile))
+        return tiles or self.query_one(Rows).size.height
 
     def action_smooth(self) -> None:
         self.smooth = not self.smooth
@@ -133,18 +126,15 @@ class TrainScreen(CockpitScreen):
     def action_steer(self) -> None:
         session = self.cockpit.session
         run = session.run if session else None
+        if not self.cockpit.may_act():
+            return
         if not session or not run or not run.state.train:
             self.cockpit.say("there is no training here to steer")
             return
         if run.row.status != "running" or run.state.outcome:
             self.cockpit.say(f"the run does not run: it is {run.state.outcome or run.row.status}")
             return
-        steering.ask(self.cockpit, session, run, self._has_asked)
-
-    def _has_asked(self, run: RunView, what: str) -> None:
-        train = run.state.train
-        self._asked = Asked(run.row.id, what, self.cockpit.fleet.now, len(train.steers) if train else 0)
-        self.cockpit.tick()
+        steering.ask(self.cockpit, session, run)
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _look_home(self) -> None:

@@ -4,70 +4,37 @@ button. What is known and done comes through the intents; every call that takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from gpusess.errors import GpusessError
-from gpusess.sessions.choosing import same_model
 from gpusess.tui.keys import bindings
-from gpusess.tui.panes.wizard import Details, Step, Steps
-from gpusess.tui.screens.base import CockpitScreen
-from gpusess.tui.screens.wizard_rows import (
-    GUARD_COLUMNS,
-    JOB_COLUMNS,
-    OFFER_COLUMNS,
-    adjusted,
-    guard_cells,
-    guard_of,
-    job_cells,
-    offer_cells,
-)
-from gpusess.tui.spans import Line
+from gpusess.tui.panes.wizard import Details, Step
+from gpusess.tui.scene import Scene
+from gpusess.tui.screens.wizard_choices import WizardChoices
+from gpusess.tui.screens.wizard_rows import Place, adjusted, guard_cells, guard_of, place_of
 from gpusess.tui.widgets.filter_line import FilterLine
-from gpusess.tui.widgets.row_table import Column, RowGetter, RowTable
+from gpusess.tui.widgets.row_table import RowTable
 
 if TYPE_CHECKING:
-    from gpusess.providers.base import Offer
     from gpusess.sessions.offers import Answer
     from gpusess.sessions.wizard import Estimate, Guard, Job
 
-Priced = tuple["Offer", "Answer"]
+LIVE = 30.0
+"""Seconds after which the providers are asked again, while one chooses among what they offer."""
+HELD = 0.3
+"""A second `enter` within so many seconds is a key that is held down: it must not rent anything."""
 
 
-class WizardScreen(CockpitScreen):
-    """Three steps over one table; `esc` goes one back, and at the first one leaves."""
+class WizardScreen(WizardChoices):
+    """`enter` goes on, `esc` one step back, and at the first one leaves."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("wizard")
-
-    def __init__(self) -> None:
-        super().__init__("wizard")
-        self.step = Step.JOB
-        self.jobs: list[Job] | None = None
-        self.answers: list[Answer] = []
-        self.asking = False
-        self.every = False
-        self.job: Job | None = None
-        self.priced: Priced | None = None
-        self.guard: Guard | None = None
-        self.estimate: Estimate | None = None
-        self.launching = False
-        self._filter = ""
-        self._cursors = dict.fromkeys(Step, 0)
-
-    @property
-    def table(self) -> RowTable:
-        return self.query_one(RowTable)
-
-    def compose_body(self) -> ComposeResult:
-        yield Steps(id="steps")
-        yield RowTable(JOB_COLUMNS, id="choices")
-        yield FilterLine("/", "words of a row, !word for rows without it")
-        yield Details(id="details")
 
     def on_mount(self) -> None:
         self.table.focus()
@@ -77,6 +44,29 @@ class WizardScreen(CockpitScreen):
         self._work(partial(intents.offers, ask=False), self._took_offers)
         self.action_ask()
 
+    def show(self, scene: Scene) -> None:
+        """Once a second: ages grow, and what is chosen from is asked for again."""
+        super().show(scene)
+        if scene.second == self._second or scene.frozen or not self.query(Details):
+            return
+        self._second = scene.second
+        if self.step is not Step.JOB and scene.fleet.now - self.asked_at > LIVE:
+            self.action_ask()
+        if self.asking or self.step is Step.OFFER:
+            self._draw()
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if self._over:
+            self.app.pop_screen()
+
+    def can(self, action: str) -> bool:
+        if action in ("next", "adjust"):
+            return bool(self.table.count) and (action == "next" or self.step is Step.REVIEW)
+        if action == "filter":
+            return self.step is not Step.REVIEW and bool(self.table.count or self._filter)
+        return self.step is Step.OFFER if action == "every" else self.step is not Step.JOB
+
     # --- what keys do ---
 
     def action_next(self) -> None:
@@ -84,14 +74,24 @@ class WizardScreen(CockpitScreen):
         if self.step is Step.JOB and row < len(self.shown_jobs) and not self.shown_jobs[row].error:
             self.job = self.shown_jobs[row]
             self.guard = guard_of(self.job)
+            self.estimates.clear()
             self._go(Step.OFFER)
+            if self._own(self.job):
+                self._work(partial(self.cockpit.intents.own_machines, self.job), self._took_own)
         elif self.step is Step.OFFER and row < len(self.shown_offers):
             self.priced = self.shown_offers[row]
             self._go(Step.REVIEW)
             self._reckon()
         elif self.step is Step.REVIEW and self.guard:
-            rows = len(guard_cells(self.guard, 0.0))
-            self._launch() if row == rows - 1 else self.table.select(row + 1)
+            self._enter_review(row, len(guard_cells(self.guard, 0.0)) - 1)
+
+    def _enter_review(self, row: int, button: int) -> None:
+        held = time.monotonic() - self._entered < HELD
+        if row < button or held:
+            self._entered = time.monotonic()
+            self.table.select(min(row + 1, button))
+        else:
+            self._launch()
 
     def action_adjust(self, step: int) -> None:
         if self.step is Step.REVIEW and self.guard:
@@ -105,8 +105,9 @@ class WizardScreen(CockpitScreen):
 
     def action_ask(self) -> None:
         if not self.asking:
-            self.asking = True
-            self._work(partial(self.cockpit.intents.offers, ask=True), self._took_all)
+            self.asking, self.asked_at = True, self.cockpit.fleet.now
+            ask = partial(self.cockpit.intents.offers, ask=True, on_answer=self._heard)
+            self._work(ask, self._took_all)
             self._draw()
 
     def action_filter(self) -> None:
@@ -123,6 +124,9 @@ class WizardScreen(CockpitScreen):
         self._draw()
 
     def go_back(self) -> bool:
+        if self.launching:
+            self.cockpit.say("the session is being started")
+            return True
         if self.query_one(FilterLine).clear():
             return True
         if self.step is Step.JOB:
@@ -133,58 +137,6 @@ class WizardScreen(CockpitScreen):
 
     # --- rows ---
 
-    @property
-    def shown_jobs(self) -> list[Job]:
-        return [j for j in self.jobs or [] if self._passes(job_cells(j))]
-
-    @property
-    def shown_offers(self) -> list[Priced]:
-        """What can be had first, cheapest first; what does not fit the job only where it is asked for."""
-        found = [(o, a) for a in self.answers for o in a.offers if self.every or self._fits(o)]
-        found = [pair for pair in found if self._passes(offer_cells(*pair, 0.0))]
-        return sorted(found, key=lambda p: (not p[0].available, p[0].price, p[0].provider, p[0].name))
-
-    def _fits(self, offer: Offer) -> bool:
-        wanted = self.job.gpus if self.job else ()
-        return not wanted or any(
-            same_model(model, offer.gpu) and count == offer.gpus for model, count in wanted
-        )
-
-    def _passes(self, cells: Sequence[Line]) -> bool:
-        there = " ".join(part for cell in cells for part, _ in cell).lower()
-        words = self._filter.split()
-        return all((word[1:] not in there) if word[0] == "!" else (word in there) for word in words)
-
-    def _draw(self) -> None:
-        """Show the step's rows and what is known about the chosen one."""
-        columns, count, rows, title, empty = self._rows()
-        table = self.table
-        table.columns, table.empty = columns, empty
-        table.set_rows(count, rows)
-        table.entitle(title)
-        # The review is short, and what it comes to is what is read.
-        review, kept = self.step is Step.REVIEW, table.has_class("-kept")
-        table.styles.height = count + 2 if review and not kept else "1fr"
-        self.query_one(Details).styles.height = "1fr" if review else 7
-        self.query_one(Steps).show_step(self)
-        self.query_one(Details).show_wizard(self)
-
-    def _rows(self) -> tuple[Sequence[Column], int, RowGetter, str, list[Line]]:
-        now = self.cockpit.fleet.now
-        if self.step is Step.JOB:
-            jobs = self.shown_jobs
-            words = "looking for specs…" if self.jobs is None else "no spec here: write one, see docs/spec.md"
-            return JOB_COLUMNS, len(jobs), lambda i: job_cells(jobs[i]), "What is to run", _empty(words)
-        if self.step is Step.OFFER:
-            offers = self.shown_offers
-            words = "asking the providers…" if self.asking else "no offer fits (a: all offers, u: ask again)"
-            title = f"Offers  {len(offers)}" + ("   asking…" if self.asking else "")
-            return OFFER_COLUMNS, len(offers), lambda i: offer_cells(*offers[i], now), title, _empty(words)
-        assert self.guard is not None
-        assert self.priced is not None
-        cells = guard_cells(self.guard, self.priced[0].price)
-        return GUARD_COLUMNS, len(cells), lambda i: cells[i], "Review", []
-
     def _go(self, step: Step) -> None:
         self._cursors[self.step] = self.table.cursor
         self.query_one(FilterLine).clear()
@@ -193,6 +145,7 @@ class WizardScreen(CockpitScreen):
         self._draw()
         self.table.select(self._cursors[step] if step is not Step.REVIEW else 0)
         self._draw()
+        self.cockpit.tick()
 
     # --- work that takes time ---
 
@@ -216,15 +169,50 @@ class WizardScreen(CockpitScreen):
     def _took_jobs(self, jobs: list[Job]) -> None:
         self.jobs = jobs
         self._draw()
+        self.cockpit.tick()
 
     def _took_offers(self, answers: list[Answer]) -> None:
         if not self.answers:
-            self.answers = answers
-            self._draw()
+            self._put(answers)
+
+    def _heard(self, answer: Answer) -> None:
+        """In the thread that asks: one provider has answered, others may take their time."""
+        self.app.call_from_thread(self._took_one, answer)
+
+    def _took_one(self, answer: Answer) -> None:
+        self._put([*(a for a in self.answers if a.provider != answer.provider), answer])
+
+    def _took_own(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            self._took_one(answer)
 
     def _took_all(self, answers: list[Answer]) -> None:
-        self.asking, self.answers = False, answers
+        self.asking = False
+        heard = {answer.provider for answer in answers}
+        self._put([*answers, *(a for a in self.answers if a.provider not in heard)])
+
+    def _put(self, answers: list[Answer]) -> None:
+        """The cursor stays on its offer wherever that stands now."""
+        here = self.here
+        self.answers = answers
         self._draw()
+        places = [place_of(offer) for offer, _ in self.shown_offers]
+        if here and place_of(here) in places:
+            self.table.select(places.index(place_of(here)))
+            self._draw()
+        self.cockpit.tick()
+
+    def _reckon_here(self) -> None:
+        """What the job comes to on the offer under the cursor, where that is not known yet."""
+        here = self.here
+        if here and self.job and self.guard and place_of(here) not in self.estimates:
+            work = partial(self.cockpit.intents.estimate, self.job, here, self.guard)
+            self._work(work, partial(self._took_here, self.job, place_of(here)))
+
+    def _took_here(self, job: Job, place: Place, estimate: Estimate) -> None:
+        if job is self.job:
+            self.estimates[place] = estimate
+            self._draw()
 
     def _reckon(self) -> None:
         """Ask what the choice comes to."""
@@ -246,9 +234,7 @@ class WizardScreen(CockpitScreen):
             self._draw()
 
     def _launched(self, session_id: str) -> None:
-        self.app.pop_screen()
+        if self.app.screen is self:
+            self.app.pop_screen()
+        self._over = True  # where one looks at something else meanwhile, it goes when one comes back
         self.cockpit.launched(session_id)
-
-
-def _empty(words: str) -> list[Line]:
-    return [[], [(f"  {words}", "dim")]]

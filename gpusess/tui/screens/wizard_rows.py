@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpusess.tui import fmt
-from gpusess.tui.spans import Line
-from gpusess.tui.widgets.row_table import Column
+from gpusess.tui.spans import Line, width
+from gpusess.tui.widgets.row_table import Column, RowGetter
 
 if TYPE_CHECKING:
     from gpusess.providers.base import Offer
     from gpusess.sessions.offers import Answer
     from gpusess.sessions.wizard import Guard, Job
+
+Place = tuple[str, str, str, bool]
 
 JOB_COLUMNS = (
     Column("JOB", 12, 30, 0),
@@ -37,6 +41,8 @@ GUARD_COLUMNS = (
     Column("WHAT IT DOES", 20, 80, 1, stretch=True),
 )
 
+_MEASURED = 60
+"""Rows whose cells decide how wide a column may grow."""
 _NONE = "none"
 _CHOICES: dict[str, tuple[float | None, ...]] = {
     "budget": (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, None),
@@ -47,6 +53,19 @@ _CHOICES: dict[str, tuple[float | None, ...]] = {
 _ROWS = tuple(_CHOICES)
 
 
+def place_of(offer: Offer) -> Place:
+    """What stays the same when the price of an offer changes."""
+    return offer.provider, offer.name, offer.region, offer.spot
+
+
+def measured(columns: Sequence[Column], count: int, rows: RowGetter) -> list[Column]:
+    """Columns that grow no wider than what they hold."""
+    cells = [rows(i) for i in range(min(count, _MEASURED))]
+    wide = [max((width(row[i]) for row in cells), default=0) for i in range(len(columns))]
+    both = zip(columns, wide, strict=True)
+    return [c if c.stretch else replace(c, most=max(c.least, min(c.most, w))) for c, w in both]
+
+
 def job_cells(job: Job) -> list[Line]:
     if job.error:
         return [[(job.name, "dim")], [], [], [], [(job.error, "err")]]
@@ -55,7 +74,7 @@ def job_cells(job: Job) -> list[Line]:
         [(job.wants, "")],
         [(", ".join(job.providers), "")],
         [(job.runs, "")],
-        [(str(job.path), "dim")],
+        [(near(job.path), "dim")],
     ]
 
 
@@ -76,6 +95,14 @@ def offer_cells(offer: Offer, answer: Answer, now: float) -> list[Line]:
         [(offer.name, "dim")],
         [(as_of, "warn" if answer.error else "dim")],
     ]
+
+
+def near(path: Path) -> str:
+    """A file as it is called from here, or from the home folder."""
+    for base, sign in ((Path.cwd(), ""), (Path.home(), "~/")):
+        if path.is_relative_to(base):
+            return f"{sign}{path.relative_to(base)}"
+    return str(path)
 
 
 def guard_of(job: Job) -> Guard:

@@ -31,11 +31,14 @@ class _Look(NamedTuple):
 
     inks: Inks
     cells: int
+    """Of the content, between the paddings."""
     left: int
     right: int
     base: Style
     background: Color
     filters: Sequence[LineFilter]
+    plain: bool
+    """Nothing is drawn beside or over the lines; dialogs have a box, for one."""
 
 
 class Inked(Widget):
@@ -45,12 +48,19 @@ class Inked(Widget):
     """Textual pads the title of a whole box itself, but not that of a rule."""
 
     _title = ""
-    _drawn_as: _Look | None = None
+    _look_of: object = None
+    """What the look was found for; it holds while this is the same."""
+    _drawn_as: _Look
     _strips: dict[tuple[tuple[Span, ...], str], Strip]
 
     @property
     def cockpit(self) -> CockpitApp:
         return cast("CockpitApp", self.app)
+
+    @property
+    def strips_kept(self) -> int:
+        """So many lines are kept as they go to the terminal."""
+        return KEPT
 
     def line_at(self, y: int) -> tuple[Line, str]:
         """The line at a row of the content area, and the ink under all of it, where there is one."""
@@ -70,22 +80,44 @@ class Inked(Widget):
         return to_strip(line, self.cockpit.inks, self.size.width, self.rich_style, background)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        if not self._has_plain_sides():
+        width, height = self.region.size
+        self._take_look(width)
+        if not self._drawn_as.plain:
             return super().render_lines(crop)
-        region, gutter = self.region, self.styles.gutter
-        self._take_look(region.width - gutter.width, gutter.left, gutter.right)
+        gutter = self.styles.gutter
         strips: list[Strip] = []
         for y in crop.line_range:
-            if gutter.top <= y < region.height - gutter.bottom:
+            if gutter.top <= y < height - gutter.bottom:
                 strips.append(self._strip(*self.line_at(y - gutter.top)))
             else:
-                strips += super().render_lines(Region(0, y, region.width, 1))
-        if crop.column_span != (0, region.width):
+                strips += super().render_lines(Region(0, y, width, 1))
+        if crop.column_span != (0, width):
             return [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
+    def _take_look(self, width: int) -> None:
+        """Find the colours again where a style has changed, of this widget or of one around it."""
+        inks, filters = self.cockpit.inks, self.get_line_filters()
+        of = inks, filters, width, [node.styles._cache_key for node in self.ancestors_with_self]
+        if of == self._look_of:
+            return
+        self._look_of = of
+        styles = self.styles
+        gutter = styles.gutter
+        below, above = self.background_colors
+        self._drawn_as = _Look(
+            inks,
+            width - gutter.width,
+            gutter.left,
+            gutter.right,
+            self.rich_style,
+            below + above,
+            filters,
+            self._has_plain_sides(),
+        )
+        self._strips = {}
+
     def _has_plain_sides(self) -> bool:
-        """Whether nothing is drawn beside or over the lines; dialogs have a box, for one."""
         styles = self.styles
         _, (right, _), _, (left, _) = styles.border
         return not (
@@ -98,27 +130,18 @@ class Inked(Widget):
             or self.opacity != 1.0
         )
 
-    def _take_look(self, cells: int, left: int, right: int) -> None:
-        below, above = self.background_colors
-        look = _Look(
-            self.cockpit.inks, cells, left, right, self.rich_style, below + above, self.get_line_filters()
-        )
-        if look != self._drawn_as:
-            self._drawn_as, self._strips = look, {}
-
     def _strip(self, line: Line, background: str) -> Strip:
         """A line over the whole width, as it goes to the terminal."""
         key = (tuple(line), background)
         found = self._strips.get(key)
         if found is None:
-            if len(self._strips) >= KEPT:
+            if len(self._strips) >= self.strips_kept:
                 self._strips.clear()
             found = self._strips[key] = self._made(line, background)
         return found
 
     def _made(self, line: Line, background: str) -> Strip:
         look = self._drawn_as
-        assert look
         strip = to_strip(line, look.inks, look.cells, look.base, background)
         if look.left or look.right:
             beside = Style(bgcolor=look.background.rich_color)

@@ -29,6 +29,10 @@ class Pane(Inked, can_focus=True):
         """What the pane says, as plain text."""
         return "\n".join(plain(line).rstrip() for line in self._lines).rstrip()
 
+    @property
+    def strips_kept(self) -> int:
+        return 2 * len(self._lines) + 2  # what it said before is seldom said again
+
     def key(self, scene: Scene) -> Hashable:
         """Two scenes with equal keys look the same. Default: redraw once a second and on every change."""
         session = scene.session.row.id if scene.session else None

@@ -87,8 +87,10 @@ class RowTable(ScrollView, Inked, can_focus=True):
         self._fitted: list[tuple[int, int]] = []
         self._gap = 1
         self._state: Hashable = None
-        self._kept: dict[int, list[Placed]] = {}
-        """Row → its cells as they were placed last; no longer than `_state` and the widths are the same."""
+        self._kept: dict[int, tuple[Cells, list[Placed]]] = {}
+        """Row → its cells and how they were placed last, while the widths are the same."""
+        self._fresh: set[int] = set()
+        """Rows that were asked for since the state became another one."""
         self._drawn: dict[int, list[Placed]] = {}
         self._drawn_from = 0
         """The first row, where `_drawn` was drawn: after scrolling it says nothing."""
@@ -109,7 +111,7 @@ class RowTable(ScrollView, Inked, can_focus=True):
         self._rows, self.marked = rows, marked
         if state is None or state != self._state:
             self._state = state
-            self._kept.clear()
+            self._fresh.clear()
         if count != self.count:
             self.count = count
             self.virtual_size = Size(0, count + 1)
@@ -209,12 +211,18 @@ class RowTable(ScrollView, Inked, can_focus=True):
         return [(0, 2, [(gutter, "data"), (mark, "warn")]), *self._row(row)]
 
     def _row(self, row: int) -> list[Placed]:
-        found = self._kept.get(row)
-        if found is None:
+        """A row's cells in their places. Cells that are the very same as before are placed as before."""
+        known, placed = self._kept.get(row, (None, []))
+        if known is not None and row in self._fresh:
+            return placed
+        cells = self._rows(row)
+        if cells is not known:
             if len(self._kept) >= KEPT:
                 self._kept.clear()
-            found = self._kept[row] = self._cells(self._rows(row))
-        return found
+            placed = self._cells(cells)
+            self._kept[row] = (cells, placed)
+        self._fresh.add(row)
+        return placed
 
     def _cells(self, cells: Cells) -> list[Placed]:
         if not self._fitted:

@@ -82,6 +82,11 @@ def _money(scene: Scene, cells: int) -> Line:
     return joined([burn, today, runway], "   ", "")
 
 
+def _here(scene: Scene) -> str | None:
+    """The session that keys act on."""
+    return scene.session.row.id if scene.session else None
+
+
 class StatusBar(Pane, can_focus=False):
     def key(self, scene: Scene) -> Hashable:
         return scene.fleet.version, scene.second, scene.frozen, scene.fleet.catching_up, scene.fleet.replay
@@ -94,7 +99,7 @@ class TinyLine(Pane, can_focus=False):
     """All there is in a terminal that is too small for a screen: money, counts, alarms."""
 
     def draw(self, scene: Scene, width: int, height: int) -> list[Line]:
-        found = list(status.alarms(scene.fleet, scene.day_budget))
+        found = list(status.alarms(scene.fleet, scene.day_budget, _here(scene)))
         counts = joined(_counts(scene, long=False), " ", "")
         burn: Line = [(f"{fmt.money(scene.fleet.burn)}/h", "bold")]
         first = crop(joined([burn, counts, [("no sessions", "dim")] if not counts else []], "  ", ""), width)
@@ -111,7 +116,8 @@ class Tabs(Pane, can_focus=False):
 
     def key(self, scene: Scene) -> Hashable:
         session = scene.session
-        return scene.fleet.version, session.row.id if session else None, self.screen.id
+        run = scene.run.row.id if scene.run else None
+        return scene.fleet.version, session.row.id if session else None, run, self.screen.id
 
     def draw(self, scene: Scene, width: int, _height: int) -> list[Line]:
         for self._gap, self._every, self._named in _TABS:
@@ -163,7 +169,7 @@ class Tabs(Pane, can_focus=False):
         order = [s.row.id for s in scene.fleet.sessions]
         place = f"   {order.index(session.row.id) + 1}/{len(order)}" if session.row.id in order else ""
         name: Line = [(session.row.name, "bold")]
-        run: Line = [(session.run.row.name, "")] if session.run else []
+        run: Line = [(scene.run.row.name, "")] if scene.run else []
         yield [*joined([name, run], " › "), (place, "dim")]
         yield [*name, (place.replace("   ", " "), "dim")]
         yield crop(name, 16)
@@ -177,7 +183,7 @@ class AlarmLine(Pane, can_focus=False):
         super().show(scene)
 
     def draw(self, scene: Scene, width: int, _height: int) -> list[Line]:
-        found = list(status.alarms(scene.fleet, scene.day_budget))
+        found = list(status.alarms(scene.fleet, scene.day_budget, _here(scene)))
         line: Line = []
         for i, (ink, text) in enumerate(found):
             more = f"   +{len(found) - i - 1} more" if i + 1 < len(found) else ""
