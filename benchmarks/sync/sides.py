@@ -90,14 +90,12 @@ def scp(options: list[str], source: str, target: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def room(on_disk: bool = False) -> Iterator[Path]:
+def room() -> Iterator[Path]:
     """A folder for both sides' files: in memory where there is room: a disk is never twice the same, and
-    no side's merit. `on_disk`: where it matters what a file system does, as it does for a copy of a file."""
+    no side's merit."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 8 << 30
-    with tempfile.TemporaryDirectory(
-        prefix="gpusess-bench-", dir=memory if roomy and not on_disk else None
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="gpusess-bench-", dir=memory if roomy else None) as folder:
         yield Path(folder)
 
 

@@ -26,6 +26,9 @@ KNOWN = "2.24."
 Write = Callable[["asyncssh.SSHClientChannel[bytes]", memoryview], None]
 """Sends as a channel's `write` does."""
 
+READ = 1 << 20
+"""Bytes that are read from the socket at once, where so many are there."""
+
 _HEAD = struct.Struct(">IBBII")
 """The front of a data packet: its length, its padding's, its kind, the channel, its data's length."""
 _LENGTH = 4
@@ -113,6 +116,8 @@ class _Opener:
         """Receive for the connection."""
         self._asyncssh_receives = self._connection.data_received
         self._connection.data_received = self._received
+        if hasattr(transport := self._connection._transport, "max_size"):  # a tunnel's has none
+            transport.max_size = READ
 
     def _received(self, data: bytes, datatype: Any = None) -> None:
         c = self._connection

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from gpusess.errors import RemoteError, Unreachable
 from gpusess.remote.channel import FAR, NEAR, Channel, open_channel
 from gpusess.remote.ssh import Connection, connect
+from remote_agent.syncing.memory import keep_freed
 
 MOST = 8
 PAYS = 4 << 20
@@ -23,6 +24,7 @@ class Pool:
     """Opens channels when they are wanted and keeps them until `close`."""
 
     def __init__(self, connection: Connection, command: str) -> None:
+        keep_freed()
         self._connection = connection
         self._command = command
         self._stack = AsyncExitStack()

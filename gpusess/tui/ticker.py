@@ -1,4 +1,4 @@
-"""When the board is looked at: four times a second while something goes on, half as often when nothing has
+"""When the board is looked at: four times a second while something goes on, once a second when nothing has
 come and nobody has pressed a key for a while. An app that rests wakes up for as little as it can.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from textual.app import App
 
-TICK, QUIET_TICK = 0.25, 0.5
+TICK, QUIET_TICK = 0.25, 1.0
 """Seconds between two looks; the same while nothing goes on."""
 LATELY = 3.0
 """Seconds without anything from which on nothing goes on."""

@@ -22,6 +22,7 @@ from pathlib import Path
 from remote_agent.syncing import blocks, frames, sending
 from remote_agent.syncing.frames import BadFrame, Header
 from remote_agent.syncing.keeping import collect, own
+from remote_agent.syncing.memory import keep_freed
 from remote_agent.syncing.parts import Parts
 from remote_agent.syncing.rows import Row, apply, parse
 from remote_agent.syncing.store import Refused, Store
@@ -313,6 +314,7 @@ def _unknown(header: Header, _: bytearray) -> None:
 def main() -> int:
     """Serve stdin and stdout. A client that is gone ends it."""
     os.umask(0o022)
+    keep_freed()
     # Whatever is printed by accident must not get between the frames.
     sink = os.dup(1)
     os.dup2(2, 1)
