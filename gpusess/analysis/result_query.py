@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gpusess.analysis.result_filter import Term
 from gpusess.analysis.result_frame import Frame, Kind
-from gpusess.analysis.text_search import Needle, needle
+from gpusess.analysis.text_search import NOT, Needle, needle
 
 Others = Callable[[Frame], bytes]
 """A byte a row: how its result stands to another run's."""
@@ -28,7 +28,6 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ":": operator.eq, "=": operator.eq, "<": operator.lt, ">": operator.gt, "<=": operator.le,
     ">=": operator.ge,
 }  # fmt: skip
-_NOT = bytes([1, 0]) + bytes(254)
 _FEW = 8
 """Where fewer than one row in so many is left, texts are looked at one by one."""
 _PIECE = 256
@@ -43,7 +42,7 @@ def matching(terms: Sequence[Term], frame: Frame, read: Read, others: Others | N
         if 1 not in mask:
             break
         found = _text_mask(term, frame, read, mask) if _cost(term) else _mask(term, frame, others)
-        mask = _both(mask, found.translate(_NOT) if term.negated else found)
+        mask = _both(mask, found.translate(NOT) if term.negated else found)
     return array("I", compress(range(frame.first, frame.first + len(frame)), mask))
 
 

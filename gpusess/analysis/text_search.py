@@ -10,7 +10,8 @@ from functools import lru_cache
 from itertools import compress
 from typing import Any
 
-_NOT = bytes([1, 0]) + bytes(254)
+NOT = bytes([1, 0]) + bytes(254)
+"""Turns bytes that are 0 or 1 into their opposites, by `translate`."""
 
 
 class Needle:
@@ -44,7 +45,7 @@ class Needle:
     def among(self, texts: Sequence[bytes]) -> bytes:
         """A byte a text: whether it has it."""
         found = bytearray(map(self._here, texts))
-        for at in compress(range(len(texts)), found.translate(_NOT)):
+        for at in compress(range(len(texts)), found.translate(NOT)):
             if not texts[at].isascii():
                 found[at] = self._plainly(texts[at])
         return bytes(found)

@@ -169,13 +169,15 @@ def _would(train: TrainState, ask: dict[str, Any]) -> str:
     if action == "rollback":
         step = asks.goes_back_to(train, ask)
         to = f"step {step}" if step else "the beginning"
-        return f"go back to {to} with the learning rate x {ask['lr']:g}; {train.step - step} steps go"
+        return f"go back to {to} with the learning rate x {ask['lr']:g}; {asks.what_goes(train, step)}"
     if action == "ignore":
-        return f"ignore alarms for {ask['steps']} steps (not figures that are no numbers)"
+        return f"{asks.in_words(ask)} (not figures that are no numbers)"
     if action == "pause":
         return "make a checkpoint now, and end the run"
     saved = max((made.step for made in train.checkpoints), default=0)
-    return f"end the run at once; {train.step - saved} steps since the last checkpoint are lost"
+    lost = train.step - saved
+    are = "is" if lost == 1 else "are"
+    return f"end the run at once; {asks.in_steps(lost)} since the last checkpoint {are} lost"
 
 
 def _wait(board: Board, view: SessionView, run: RunView, action: str) -> int:

@@ -70,8 +70,13 @@ def in_words(ask: dict[str, Any]) -> str:
         before = f" to step {ask['before']} or earlier" if ask.get("before") is not None else ""
         return f"go back{before}, with the learning rate × {ask.get('lr', LOWER):g}"
     if ask["action"] == "ignore":
-        return f"ignore alarms for {ask.get('steps', IGNORED)} steps"
+        return f"ignore alarms for {in_steps(ask.get('steps', IGNORED))}"
     return "pause at a checkpoint" if ask["action"] == "pause" else "stop the run"
+
+
+def in_steps(count: int) -> str:
+    """`1 step`, `50 steps`."""
+    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def rollback(train: TrainState, lr: float = LOWER, before: int | None = None) -> dict[str, Any]:
@@ -93,6 +98,12 @@ def sound_step(train: TrainState) -> int | None:
 
     every = int(train.settings.get("log_every", 1))
     return max(0, found[0].step - limits_of(train.settings).patience * every)
+
+
+def what_goes(train: TrainState, step: int) -> str:
+    """What going back to a step costs: `70 steps go`, `1 step goes`."""
+    gone = train.step - step
+    return f"{in_steps(gone)} go{'es' if gone == 1 else ''}"
 
 
 def goes_back_to(train: TrainState, ask: dict[str, Any]) -> int:

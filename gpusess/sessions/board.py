@@ -7,7 +7,7 @@ reducers do not; it keeps the folded states between looks, so that a look costs 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +50,11 @@ class RunView:
     """Records of this run wait on disk: its newest values are not known yet."""
     asked: list[Asked] = field(default_factory=list)
     """What was asked of it, from wherever, and is not done."""
+
+
+def waits(row: SessionRow, runs: Iterable[RunRow]) -> bool:
+    """Whether a session is kept, with runs that were stopped or have failed: `resume` goes on with them."""
+    return row.state is State.READY and any(run.status in ("stopped", "failed") for run in runs)
 
 
 @dataclass(slots=True)
@@ -99,9 +104,8 @@ class SessionView:
 
     @property
     def waits(self) -> bool:
-        """It is kept, with runs that were stopped or have failed: `resume` goes on with them."""
-        unfinished = any(run.row.status in ("stopped", "failed") for run in self.runs)
-        return self.row.state is State.READY and unfinished
+        """See `waits`."""
+        return waits(self.row, [run.row for run in self.runs])
 
     @property
     def stale(self) -> float | None:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from gpusess import paths
 from gpusess.errors import SessionError
-from gpusess.sessions.board import DRIVER_LOG
+from gpusess.sessions.board import DRIVER_LOG, waits
 from gpusess.sessions.driver_lock import is_driven
 from gpusess.sessions.states import State
-from gpusess.sessions.store import SessionRow, Store
+from gpusess.sessions.store import Store
 
 if TYPE_CHECKING:
     from gpusess.spec import Spec
@@ -116,7 +116,8 @@ def resume(store: Store, session_id: str, *, wait: bool = True) -> None:
     """Go on with what is missing: runs that failed or were stopped wait again, and a driver takes over. The
     driver of a session that is kept takes them up itself."""
     row = store.session(session_id)
-    if is_driven(session_id) and not _waits(store, row):
+    driven = is_driven(session_id)
+    if driven and not waits(row, store.runs(session_id)):
         raise SessionError(f"{row.name} is being driven already", f"`gpusess attach {row.name}` shows it")
     if not store.runs(session_id) and not row.spec:
         raise SessionError(
@@ -129,14 +130,9 @@ def resume(store: Store, session_id: str, *, wait: bool = True) -> None:
     for run in unfinished:
         if run.status in ("failed", "stopped"):
             store.update_run(run.id, status="pending", detail="")
-    if is_driven(session_id):
+    if driven:
         store.ask(session_id, "take_up")
     ensure_driver(session_id, resume=True, wait=wait)
-
-
-def _waits(store: Store, row: SessionRow) -> bool:
-    """Whether it is kept, with runs that were stopped or have failed."""
-    return row.state is State.READY and any(r.status in ("stopped", "failed") for r in store.runs(row.id))
 
 
 def ask_to_terminate(store: Store, session_id: str, *, pull: bool, wait: bool = True) -> None:

@@ -7,20 +7,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpusess.sessions.states import ENDED, State
-from gpusess.tui import status
+from gpusess.tui import hints, status
+from gpusess.tui.keys import TABLE
 
 if TYPE_CHECKING:
     from gpusess.tui.app import CockpitApp
 
 ON_SESSIONS = frozenset({"resume", "terminate", "shell", "session", "launch", "copy", "zoom"})
 """Actions on the session that is looked at: not while another one is being made."""
-ACTS = frozenset({"resume", "terminate", "launch", "stranger", "steer", "shell"})
+
+
+def _name(action: str) -> str:
+    """Without its namespace and what it is called with."""
+    return action.rpartition(".")[2].partition("(")[0]
+
+
+ACTS = frozenset(_name(key.action) for key in TABLE if key.id in hints.ACTING)
 """What a cockpit that only looks does not offer; asked all the same, it says why not."""
 
 
 def possible(app: CockpitApp, action: str) -> bool:
     """Whether footer and palette offer it. action: with its namespace, as the table has it."""
-    name = action.rpartition(".")[2].partition("(")[0]
+    name = _name(action)
     if app.looks_only and name in ACTS:
         return False
     screen = app.base_screen()  # what is meant, with the palette over it too

@@ -12,13 +12,14 @@ from gpusess.errors import SessionError
 from gpusess.sessions.replay import ReplayBoard
 from gpusess.tui.app import CockpitApp
 from gpusess.tui.keys import Key, Keys, bindings
+from gpusess.tui.offering import ACTS
 from gpusess.tui.settings import TuiSettings
 
 if TYPE_CHECKING:
     from gpusess.sessions.board import Board
     from gpusess.tui.intents import Intents
 
-_ACTS = frozenset({"resume", "terminate", "shell", "launch", "stranger", "steer", "session"})
+_REFUSED = ACTS | {"session"}
 STRIDE = 20
 """A jump is so many times shorter than the recording."""
 
@@ -62,7 +63,7 @@ class ReplayApp(CockpitApp):
         self.use_keys(ReplayKeys(self.settings.keys), acts=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return False if action in _ACTS else super().check_action(action, parameters)
+        return False if action in _REFUSED else super().check_action(action, parameters)
 
     def action_replay_pause(self) -> None:
         self.board.clock.toggle()

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 
 from gpusess.analysis.text import clean
 from gpusess.analysis.training_state import TrainState
-from gpusess.sessions.asks import IGNORED, LOWER, goes_back_to, in_words, rollback
+from gpusess.sessions.asks import IGNORED, LOWER, goes_back_to, in_words, rollback, what_goes
 from gpusess.sessions.board import RunView, SessionView
 from gpusess.tui import fmt
 from gpusess.tui.dialogs import Choice, Dialog
@@ -70,7 +70,7 @@ def steer_dialog(session: SessionView, run: RunView, keys: Keys) -> SteerDialog:
         ("steer.no", "No, leave it as it is", "bold"),
         ("steer.ignore", f"Ignore alarms for {IGNORED} steps", ""),
         ("steer.pause", "Pause: a checkpoint now, then the run ends", ""),
-        ("steer.rollback", f"Back to {to}, lr × {LOWER:g}; {train.step - step} steps go", "warn"),
+        ("steer.rollback", f"Back to {to}, lr × {LOWER:g}; {what_goes(train, step)}", "warn"),
         ("steer.stop", "Stop the run; steps since the checkpoint are lost", "err"),
     ]
     return SteerDialog("Steer the training", body, choices, keys)

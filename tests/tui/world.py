@@ -370,23 +370,16 @@ def _failed(world: World) -> None:
     )  # fmt: skip
 
 
+WHOLE_WAY = [
+    (S.REQUESTED, 9000), (S.LAUNCHING, 8999), (S.BOOTING, 8975), (S.CONNECTING, 8890), (S.PREPARING, 8885),
+    (S.READY, 8700), (S.RUNNING, 8699), (S.DRAINING, 7300), (S.TERMINATING, 7280), (S.TERMINATED, 7262),
+]  # fmt: skip
+"""Of a session that has ended: its states, and how many seconds ago each began."""
+
+
 def _done(world: World) -> None:
-    way = [
-        (S.REQUESTED, 9000),
-        (S.LAUNCHING, 8999),
-        (S.BOOTING, 8975),
-        (S.CONNECTING, 8890),
-        (S.PREPARING, 8885),
-    ]
-    way += [
-        (S.READY, 8700),
-        (S.RUNNING, 8699),
-        (S.DRAINING, 7300),
-        (S.TERMINATING, 7280),
-        (S.TERMINATED, 7262),
-    ]
     world.session(
-        "s-gale", "gale-petrel", way, ["gsm8k-base"],
+        "s-gale", "gale-petrel", WHOLE_WAY, ["gsm8k-base"],
         offer=OFFER_H100, price=2.49, launched=NOW - 8999, ended=NOW - 7262, instance_id="i-4",
     )  # fmt: skip
     world.store.update_run("s-gale-0", status="complete", started=NOW - 8699, ended=NOW - 7310)
@@ -398,22 +391,8 @@ def _done(world: World) -> None:
 
 def older(world: World) -> None:
     """One more session that has ended, on the type that is booting."""
-    way = [
-        (S.REQUESTED, 9000),
-        (S.LAUNCHING, 8999),
-        (S.BOOTING, 8975),
-        (S.CONNECTING, 8890),
-        (S.PREPARING, 8885),
-    ]
-    way += [
-        (S.READY, 8700),
-        (S.RUNNING, 8699),
-        (S.DRAINING, 7300),
-        (S.TERMINATING, 7280),
-        (S.TERMINATED, 7262),
-    ]
     world.session(
-        "s-older", "older-one", way, ["mmlu-pro"],
+        "s-older", "older-one", WHOLE_WAY, ["mmlu-pro"],
         offer=OFFER_A100, price=2.58, launched=NOW - 8999, ended=NOW - 7262, provider="runpod", instance_id="i-9",
     )  # fmt: skip
 
